@@ -1,7 +1,7 @@
 """build_memory@k: the exemplars and class means after step k."""
 
 from der.core.files import SealedDirectory
-from der.data.arrays import load_memory, read_classes, save_memory
+from der.data.arrays import load_memory, read_step, save_memory
 from der.memory import build_memory
 from der.model.checkpoint import check_classes, load_checkpoint
 from der.model.records import KnownFeatures, read_records
@@ -16,10 +16,10 @@ def run(step: int, given: Given) -> str:
         return project.mark_unused("build_memory", step, project.memory(step))
     images, settings = project.train_images(step), given.section(MemorySettings, "memory")
     steps, before = project.read_task(images, step), load_memory(project.memory(step - 1))
-    new_classes = read_classes(images, steps[-1])
+    more, new_classes = read_step(images, steps)
     if not project.is_unused(project.features(images)):  # of a frozen network
         known = KnownFeatures(read_records(project.features(images)).values())
-        memory = build_memory(before, new_classes, settings, known)
+        memory = build_memory(before, new_classes, settings, known, more)
     else:
         from der.model.network import features_of  # only now: it imports torch, which costs seconds
 
@@ -29,7 +29,7 @@ def run(step: int, given: Given) -> str:
         check_classes(project.checkpoint(step), checkpoint.metadata, steps)
         with environment.computing(f"build_memory {step}", device):
             features = features_of(checkpoint.network, checkpoint.metadata.normalization, device)
-            memory = build_memory(before, new_classes, settings, features)
+            memory = build_memory(before, new_classes, settings, features, more)
         if environment.is_worker():
             return ""
     given.confirm()

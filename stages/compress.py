@@ -6,7 +6,7 @@ Torch, which costs seconds, is imported where it is needed.
 from typing import TYPE_CHECKING
 
 from der.core.files import SealedDirectory, sealed_directory, write_json
-from der.data.arrays import Memory, load_memory, read_classes
+from der.data.arrays import Memory, load_memory, read_classes, read_step
 from der.evaluation.results import METRICS, StepMetrics
 from der.model.checkpoint import Checkpoint, check_classes, load_checkpoint, save_checkpoint
 from der.pipeline import environment, project, timing
@@ -33,7 +33,8 @@ def run(step: int, given: Given) -> str:
     given.load(device.type)
     whole, steps = load_checkpoint(project.checkpoint(step)), project.read_task(new, step)
     check_classes(project.checkpoint(step), whole.metadata, steps)
-    images = gather_step(read_classes(new, steps[-1]), load_memory(project.memory(step - 1)))
+    more, classes = read_step(new, steps)
+    images = gather_step(classes, load_memory(project.memory(step - 1)).beside(more))
     network, normalization, kernels = whole.metadata.network, whole.metadata.normalization, None
     if environment.count_processes() == 1:  # the kernels normalise by the images of one process
         kernels = choose_kernels(network, settings.schedule, images, train.precision, device, log.warn)

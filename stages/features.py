@@ -10,10 +10,11 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from der.core import errors, files
-from der.data.arrays import class_file, read_classes
+from der.data.arrays import class_file, list_classes, read_classes
 from der.model.checkpoint import load_start, save_checkpoint
 from der.model.records import Records, read_records
 from der.pipeline import environment, project
@@ -66,17 +67,21 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
         kinds = (project.train_images, views), (project.test_images, 1)
         for step, (of, count) in product(range(1, steps + 1), kinds):
             names = project.read_task(of(step), step)[-1]
+            if of == project.train_images:
+                names = list_classes(of(step))  # and old classes of which there are more images
             before, place = (directory / of(one).relative_to(project.TASKS) for one in (step - 1, step))
             old = files.SealedDirectory(before).digests if step > 1 else {}
+            kept = {name: one for name, one in old.items() if name not in map(class_file, names)}
             classes = read_classes(of(step), names)
             size = max(1, GROUP // max(map(len, classes)))
-            with files.sealed_directory(place, old) as folder:
-                for name in old:
+            with files.sealed_directory(place, kept) as folder:
+                for name in kept:
                     files.link_or_copy(before / name, folder / name)
                 for first in range(0, len(names), size):
                     some = computer.records(classes[first : first + size], count)
-                    for name, records in zip(names[first : first + size], some, strict=True):
-                        files.write_array(folder / class_file(name), records)
+                    for file, records in zip(map(class_file, names[first : first + size]), some, strict=True):
+                        known = [files.SealedDirectory(before).read_array(file)] if file in old else []
+                        files.write_array(folder / file, np.concatenate([*known, records]))
                         bar.update(len(records))
                     keep(store, computer.new)
     save_checkpoint(directory / project.NETWORK.name, checkpoint)

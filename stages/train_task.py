@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from der.core.files import SealedDirectory
-from der.data.arrays import class_file, load_memory, read_classes
+from der.data.arrays import class_file, load_memory, read_step
 from der.model import checkpoint
 from der.model.records import read_records
 from der.pipeline import environment, project, training
@@ -84,7 +84,8 @@ def read_inputs(step: int, given: Given, device: "torch.device", warn: Callable[
     steps = project.read_task(images, step)
     previous = checkpoint.load_previous(before)
     checkpoint.check_classes(before, previous.metadata if previous else None, steps[:-1])
-    own = previous, steps, read_classes(images, steps[-1]), load_memory(project.memory(step - 1))
+    more, new_classes = read_step(images, steps)
+    own = previous, steps, new_classes, load_memory(project.memory(step - 1)).beside(more)
     start, processes = checkpoint.load_start(before), environment.count_processes()
     return prepare_step(*own, network, train, device, start, warn, processes=processes)
 

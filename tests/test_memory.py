@@ -131,6 +131,19 @@ def test_means_of_all_classes_are_renewed() -> None:
             np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-7)
 
 
+def test_more_images_of_an_old_class_are_herded_with_its_exemplars() -> None:
+    before = all_steps(PER_CLASS)[1]
+    more = [random_images(77, 5), random_images(78, 0)]
+    memory = build_memory(before, new_images(2), PER_CLASS, each_at(2), more)
+    both = np.concatenate([before.of_class(0).copy(), more[0]])
+    np.testing.assert_array_equal(memory.of_class(0).copy(), both[herd(features_at(2)(both), 4)])
+    usual = build_memory(before, new_images(2), PER_CLASS, each_at(2))
+    for label in (1, 2, 3):
+        np.testing.assert_array_equal(memory.of_class(label).copy(), usual.of_class(label).copy())
+        np.testing.assert_array_equal(memory.class_means[label], usual.class_means[label])
+    assert [before.beside(more).labels.tolist().count(label) for label in (0, 1)] == [9, 4]
+
+
 RANDOM = memory_settings(selection="random")
 
 

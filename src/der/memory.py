@@ -22,12 +22,17 @@ Features = Callable[[Iterable[NDArray[np.uint8]]], Iterable[NDArray[np.float32]]
 
 
 def build_memory(
-    previous: Memory, new_classes: Sequence[NDArray[np.uint8]], settings: MemorySettings, features: Features
+    previous: Memory,
+    new_classes: Sequence[NDArray[np.uint8]],
+    settings: MemorySettings,
+    features: Features,
+    more: Sequence[NDArray[np.uint8]] = (),
 ) -> Memory:
     """Build M_t from M_{t-1} and the step's images (DER, section 3.1; method of iCaRL).
 
     Keeps the first m exemplars of each old class, selects m of each new class, and computes all class means
-    again. ``new_classes`` holds each new class's training images in label order; ``features`` computes
+    again. ``new_classes`` holds each new class's training images in label order; ``more`` holds more images
+    of each old class, beside which its exemplars are selected again, or nothing. ``features`` computes
     super-features under the current network, without augmentation. Raises UserError if the budget leaves
     no exemplar for a class, and for an unknown selection or one that returns an invalid result.
 
@@ -38,16 +43,23 @@ def build_memory(
     select = find_selection(settings)
     check_budget(settings, classes)
     per_class = exemplars_per_class(settings, classes)
-    kept = [previous.indices_of(label)[:per_class] for label in range(old_classes)]
-    old = (previous.images.pick(indices).copy() for indices in kept)
-    means, start = [class_mean(features_ND) for features_ND in features(old)], len(previous.images)
+    joined, again = previous.beside(more), [bool(len(images)) for images in more] or [False] * old_classes
+    pools = [joined.indices_of(label)[: None if again[label] else per_class] for label in range(old_classes)]
+    old = (joined.images.pick(pool).copy() for pool in pools)
+    kept, means, start = [], [], len(joined.images)
+    for label, features_ND in enumerate(features(old)):
+        chosen = np.arange(len(features_ND))
+        if again[label]:
+            chosen = select(features_ND, per_class, settings, label)
+        means.append(class_mean(features_ND[chosen]))
+        kept.append(pools[label][chosen])
     for images, features_ND in zip(new_classes, features(new_classes), strict=True):
         chosen = select(features_ND, per_class, settings, len(kept))
         means.append(class_mean(features_ND[chosen]))
         kept.append(start + chosen)
         start += len(images)
     labels = np.repeat(np.arange(classes), [len(indices) for indices in kept])
-    candidates = join([previous.images, every_row(new_classes)])
+    candidates = join([joined.images, every_row(new_classes)])
     return Memory(candidates.pick(np.concatenate(kept)), labels, np.stack(means))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError
 from der.core.files import seal, write_array
 from der.data.arrays import class_file
-from der.data.protocol import Identity, identify, order_classes, plan_steps
+from der.data.protocol import Identity, arriving, identify, order_classes, plan_steps
 from der.settings.sections import SPLITS, ProtocolSettings
 
 HUNDRED = [f"{number:02}" for number in range(100)]
@@ -53,6 +53,21 @@ def test_the_last_step_takes_what_remains(first: int, later: int, sizes: list[in
     steps = plan_steps(FIVE, settings(first, later))
     assert [len(step) for step in steps] == sizes
     assert [name for step in steps for name in step] == FIVE
+
+
+def test_photos_for_a_later_step_are_no_class_and_come_with_that_step() -> None:
+    names = ["ant", "ant@2", "ant@3", "bee", "bee@1", "cat", "cat@2", "cat@9", "dog"]
+    steps = plan_steps(names, settings(first=1, later=1))
+    assert steps == [["ant"], ["bee"], ["cat"], ["dog"]]
+    assert arriving(names, steps) == [
+        {"ant": ["ant"]},
+        {"bee": ["bee", "bee@1"], "ant": ["ant@2"]},
+        {"cat": ["cat", "cat@2"], "ant": ["ant@3"]},  # not before the class itself; step 9 is not there
+        {"dog": ["dog"]},
+    ]
+    assert arriving(names, [["bee"]]) == [{"bee": ["bee", "bee@1"]}]
+    with pytest.raises(UserError, match=r"^eel@2: there is no class eel, whose photos these would be"):
+        plan_steps([*names, "eel@2"], settings())
 
 
 def test_class_names_without_quotes_are_not_taken_for_seeds() -> None:

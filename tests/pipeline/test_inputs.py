@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from der.pipeline.inputs import find_changed_classes, keep_files_of_classes, list_files_of_classes
+from der.pipeline.inputs import (
+    find_changed_classes,
+    find_new_photos,
+    keep_files_of_classes,
+    list_files_of_classes,
+)
 from der.pipeline.project import GRAPH, RAW
 from der.settings.sections import DatasetSettings
 from tests.data.sources.image_trees import settings_for
@@ -66,3 +71,17 @@ def test_nothing_is_known_of_other_results_and_other_sources(settings: DatasetSe
     assert find_changed_classes(settings) == set()
     (RAW / "ant.npy").write_bytes(b"of another download")
     assert find_changed_classes(settings) is None
+
+
+def test_new_photos_are_known_where_nothing_else_changed(settings: DatasetSettings) -> None:
+    assert find_new_photos(settings) == {}
+    for name in ("ant", "bee", "cat"):  # of which cat is new
+        add(name, "00.png")  # first by name
+        add(name, "2.png")
+    new = {name: [IMAGES / "train" / name / file for file in ("00.png", "2.png")] for name in ("ant", "bee")}
+    assert find_new_photos(settings) == new
+    add("bee", "1.png", b"another picture")
+    assert find_new_photos(settings) == {"ant": new["ant"]}
+    (IMAGES / "train/ant/0.png").unlink()
+    assert find_new_photos(settings) == {}
+    assert find_new_photos(replace(settings, path="images.zip")) == {}

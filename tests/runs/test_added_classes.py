@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from tests.runs.lab import Pipeline, make_pipeline, numbered, set_parameters, write_images
+from tests.runs.lab import IMAGES, Pipeline, make_pipeline, numbered, set_parameters, write_images
 from tests.runs.pages import blocks
 
 PROTOCOL, LINES = blocks("README.md", "Adding a class")
@@ -98,3 +98,47 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     write_images(pipeline.root / "more", ["dog"])
     (pipeline.root / "more/dog/0.png").rename(pipeline.root / "data/images/train/dog/more.png")
     assert pipeline.repro("train_task@2").run == ["check", "download", "split", "features", "train_task@2"]
+
+
+def test_new_photos_of_old_classes_come_with_the_newest_step(pipeline: Pipeline) -> None:
+    pipeline.repro()
+    pipeline.succeed("python", "-m", "stages.download")
+    before, images = pipeline.results(), pipeline.root / "data/images/train"
+    write_images(pipeline.root / "more", ["ant", "cat"])
+    for name, count in (("ant", 3), ("cat", 1)):  # of step 1, and of the newest
+        for index in range(count):
+            (pipeline.root / f"more/{name}/{index}.png").rename(images / name / f"more{index}.png")
+    assert "train_task@1" in pipeline.plan()
+    assert pipeline.der("plan").splitlines()[-1] == (
+        "other photos of ant: steps 1 to 2 train anew; after `der add --photos`, new ones come with step 2"
+    )
+    assert pipeline.der("add", "--photos").splitlines() == [
+        "ant: 3 photos come with step 2",
+        "`dvc repro` trains train_task@2 with them",
+    ]
+    assert len([*(images / "ant@2").iterdir()]) == 3 and len([*(images / "cat").iterdir()]) == IMAGES + 1
+
+    planned = pipeline.plan()
+    ran = pipeline.repro().run
+    assert {"download", "split", *numbered("T2", "B2", "E2")} <= {*ran} <= {*planned}
+    assert not {*numbered("T1", "B1", "E1")} & {*planned}
+    new = np.load(pipeline.root / "data/tasks/2/train/ant.npy")
+    assert {image.tobytes() for image in new} == {
+        np.asarray(Image.open(file))[..., None].tobytes() for file in (images / "ant@2").iterdir()
+    }
+    kept, labels = (np.load(pipeline.root / f"data/memory/2/{name}.npy") for name in ("images", "labels"))
+    shown = np.concatenate([np.load(pipeline.root / "data/memory/1/images.npy"), new])
+    assert {image.tobytes() for image in kept[labels == 0]} <= {image.tobytes() for image in shown}
+    after = pipeline.results()
+    earlier = [path for path in before if re.search(r"/[01](/|\.)", path)]
+    assert earlier and all(after[path] == before[path] for path in earlier)
+    assert after == pipeline.from_scratch()
+
+    for words, sentence in [
+        (("add", "--photos"), "data/images: no class of an earlier step has new photos, known and"),
+        (("add",), "dataset: every class is in a step already"),
+    ]:
+        done = pipeline.command("python", "-m", "der", *words, PYTHONPATH="src")
+        assert done.returncode == 1 and f"error: {sentence}" in done.stderr
+    pipeline.der("rename", "ant", "yak")
+    assert {path.name for path in images.iterdir()} == {"yak", "yak@2", "bee", "cat", "dog"}

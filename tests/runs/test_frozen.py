@@ -55,6 +55,15 @@ def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> N
     run = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
     assert {*numbered("T2", "T3")} <= {*run} and not {*numbered("T1", "B1", "E1")} & {*run}
 
+    # Photos for a later step, from the time when the network was tuned, come with that step here, too.
+    add_photos(pipeline, "ant@3", 3, seed=3)
+    printed = pipeline.succeed("dvc", "repro")
+    assert computed(printed) == 2 * 3 and not {*numbered("T1", "T2", "E2")} & {
+        *re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)
+    }
+    grown = [np.load(pipeline.root / f"data/features/{step}/train/ant.npy") for step in (2, 3)]
+    assert len(grown[1]) == len(grown[0]) + 3
+
     # Another order of classes, another classifier: no image is computed.
     pipeline.edit(protocol__steps=[["dog", "bee"], ["cat", "ant"], ["eel"]], train__classifier="lda")
     assert computed(pipeline.succeed("dvc", "repro")) == 0
@@ -66,8 +75,8 @@ def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> N
     # All of it is what a run from nothing gives, and what the library goes on from.
     assert pipeline.results() == pipeline.from_scratch()
     model = der.load(pipeline.root / "data/checkpoints/2", device="cpu")
-    images = [np.load(pipeline.root / f"data/raw/train/{name}.npy") for name in ("eel",)]
-    model.partial_fit(images[0], ["eel"] * len(images[0]))
+    eel, ant = (np.load(pipeline.root / f"data/raw/train/{name}.npy") for name in ("eel", "ant@3"))
+    model.partial_fit(np.concatenate([eel, ant]), ["eel"] * len(eel) + ["ant"] * len(ant))
     third = der.load(pipeline.root / "data/checkpoints/3", device="cpu")
     tests = np.concatenate(
         [np.load(file) for file in sorted((pipeline.root / "data/raw/test").glob("*.npy"))]

@@ -155,14 +155,16 @@ def chain(arguments: Namespace) -> None:
 
 
 @takes("names", nargs="*", metavar="NAME", help="a class, as its folder is named")
+@takes("--photos", action="store_true", help="add new photos of classes of earlier steps to the newest step")
 def add(arguments: Namespace) -> None:
     """Add classes as one more step of the protocol; finished steps stay as they are.
 
-    Without names, it adds all classes of the images that are in no step yet.
+    Without names, it adds all classes of the images that are in no step yet. With --photos, it adds no class:
+    new photos of the named or of all old classes move to folders like ant@3, from which step 3 takes them.
     """
-    from der.pipeline.edits import add_classes
+    from der.pipeline import edits
 
-    print(add_classes(arguments.names))
+    print((edits.add_photos if arguments.photos else edits.add_classes)(arguments.names))
 
 
 @takes("names", nargs="+", metavar="NAME", help="a class, as its folder is named")

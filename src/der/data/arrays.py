@@ -136,6 +136,14 @@ def read_classes(directory: Path, names: list[str]) -> list[NDArray[np.uint8]]:
     return [sealed.read_array(class_file(name), mapped=True) for name in names]
 
 
+def read_step(directory: Path, steps: list[list[str]]) -> tuple[list[NDArray[np.uint8]], ...]:
+    """Map the training images of a step: more of each old class, most often none, and of each new class."""
+    old, there = [name for step in steps[:-1] for name in step], {*list_classes(directory)}
+    more = iter(read_classes(directory, [name for name in old if name in there]))
+    nothing = np.empty((0, 0, 0, 0), np.uint8)
+    return [next(more) if name in there else nothing for name in old], read_classes(directory, steps[-1])
+
+
 def _allow_open_files(count: int) -> None:
     """Raise this process's limit of open files as far as possible: every memory map keeps one open."""
     if sys.platform == "win32":
@@ -162,6 +170,16 @@ class Memory:
 
     def of_class(self, label: int) -> ImageRows:
         return self.images.pick(self.indices_of(label))
+
+    def beside(self, more: Sequence[NDArray[np.uint8]]) -> "Memory":
+        """Return a memory that also holds ``more`` images (n, H, W, C) of each old class, to train on."""
+        sizes = [len(images) for images in more]
+        if not any(sizes):
+            return self
+        images = join([self.images, every_row([images for images in more if len(images)])])
+        return replace(
+            self, images=images, labels=np.concatenate([self.labels, np.repeat(np.arange(len(sizes)), sizes)])
+        )
 
     def copy(self) -> "Memory":
         """Return a memory with its own copy of the images, which no longer needs the original arrays."""

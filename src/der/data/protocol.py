@@ -6,6 +6,7 @@ N images, S side in pixels, C channels
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from der.core.errors import UserError, composed
 from der.data.arrays import list_classes, read_classes
+from der.data.sources import LATER
 from der.settings.sections import SPLITS, ProtocolSettings
 
 
@@ -53,8 +55,14 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     """Return the class names of every step in label order; ``names`` has all names in alphabetical order.
 
     Without explicit steps, the first step takes ``first_classes`` and each later one ``later_classes``; the
-    last step takes the remainder. Raises UserError for an unknown, repeated or missing class.
+    last step takes the remainder. Names of photos for later steps are left out. Raises UserError for an
+    unknown, repeated or missing class.
     """
+    photos = {name: found[1] for name in names if (found := LATER.fullmatch(name))}
+    names = [name for name in names if name not in photos]
+    for name, of in photos.items():
+        if of not in names:
+            raise UserError(f"{name}: there is no class {of}, whose photos these would be; rename it")
     if settings.steps is not None:
         steps = [[*map(composed, step)] for step in settings.steps]
         if not steps or [] in steps:
@@ -69,6 +77,20 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     starts = range(first, len(ordered), settings.later_classes)
     later = [ordered[start : start + settings.later_classes] for start in starts]
     return [ordered[:first], *later]
+
+
+def arriving(names: Iterable[str], steps: list[list[str]]) -> list[dict[str, list[str]]]:
+    """Return, for each step and each class, the names in ``names`` under which its training images come.
+
+    Those of a new class come under its own name. Those of ant@3 come with step 3, or with ant if it is later.
+    """
+    found = [{name: [name] for name in classes} for classes in steps]
+    own = {name: step for step, classes in enumerate(steps, start=1) for name in classes}
+    for name in sorted(names):
+        if (later := LATER.fullmatch(name)) and later[1] in own and int(later[2]) <= len(steps):
+            step = max(own[later[1]], int(later[2]))
+            found[step - 1].setdefault(later[1], []).append(name)
+    return found
 
 
 def _check_names(where: str, listed: list[str], names: list[str]) -> None:

@@ -85,7 +85,7 @@ def learn_step(
     """Teach ``classes`` after ``previous``, which does not change (DER, section 3).
 
     ``images`` holds the training images (N, H, W, C) of each class, old ones first. Images of old classes
-    join a frozen network's features; they count beside the exemplars of another network, in this step alone.
+    join a frozen network's features; with another network, they join the exemplars and may replace some.
     Raises UserError if images, labels or settings do not fit the earlier steps, and where ``train_step`` and
     ``build_memory`` raise it.
     """
@@ -108,17 +108,12 @@ def learn_step(
         records = [record]
         listener.on_epoch(record)
     else:
-        beside, labels = memory, np.repeat(np.arange(len(again)), [len(one) for one in again])
-        if len(labels):
-            joined = arrays.join([memory.images, arrays.every_row([one for one in again if len(one)])])
-            labels = np.concatenate([memory.labels, labels])
-            beside = dataclasses.replace(memory, images=joined, labels=labels)
-        given = before, steps, new, beside, network, settings.train, device, start
+        given = before, steps, new, memory.beside(again), network, settings.train, device, start
         inputs = step.prepare_step(*given, warnings.warn)
         trained, records = step.train_step(inputs, listener, resume.StateKeeper())
         compute = features_of(trained.network, trained.metadata.normalization, device)
     if new:
-        memory = build_memory(memory, new, settings.memory, compute).copy()
+        memory = build_memory(memory, new, settings.memory, compute, again).copy()
     trained.network.cpu()
     history = tuple((len(trained.metadata.steps), record) for record in records)
     history = (previous.records if previous else ()) + history

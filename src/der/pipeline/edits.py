@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +14,7 @@ from der.core import files
 from der.core.errors import DamageError, UserError, composed, naming, printable
 from der.data.arrays import check_budget
 from der.data.protocol import plan_steps
+from der.data.sources import LATER
 from der.data.sources.registry import find_source
 from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
 from der.model.architecture import COLOURS, METADATA
@@ -209,6 +210,50 @@ def add_classes(names: Sequence[str]) -> str:
     return "\n".join([said, *fitted, _describe_training(edited, len(finished) + 1, len(steps))])
 
 
+def add_photos(names: Sequence[str]) -> str:
+    """Move new photos of classes of earlier steps into folders of their own, for the newest step.
+
+    Of the classes ``names``, by default of all. There they are images of old classes beside the exemplars.
+    """
+    settings = presets.load_settings()
+    steps = planned_steps(settings) or finished_steps()
+    if settings.network.tuned == "none":
+        raise UserError(
+            "network.tuned: a frozen network learns new photos at once, in seconds; run `dvc repro`"
+        )
+    old = {name for classes in steps[:-1] for name in classes}
+    found = inputs.find_new_photos(settings.dataset)
+    new = {name: photos for name, photos in found.items() if name in old and (not names or name in names)}
+    if not new:
+        fault = "no class of an earlier step has new photos, known and without other changes"
+        advice = f"move new ones into folders like train/<class>@{len(steps)} yourself"
+        raise UserError(f"{settings.dataset.path}: {fault}; {advice}")
+    moves = {
+        photo: photo.parent.with_name(f"{photo.parent.name}@{len(steps)}") / photo.name
+        for photos in new.values()
+        for photo in photos
+    }
+    for target in moves.values():
+        if target.exists():
+            raise UserError(f"{target}: is there already; rename the new photo")
+    for photo, target in moves.items():
+        target.parent.mkdir(exist_ok=True)
+        photo.rename(target)
+    lines = [f"{name}: {len(photos)} photos come with step {len(steps)}" for name, photos in new.items()]
+    return "\n".join([*lines, f"`dvc repro` trains {TRAINING}{len(steps)} with them"])
+
+
+def describe_photos(changed: Collection[str], settings: Settings) -> list[str]:
+    """Return a sentence on ``changed`` classes of earlier steps, which train anew unless they are frozen."""
+    steps = planned_steps(settings) or finished_steps()
+    old = sorted({name for classes in steps[:-1] for name in classes} & {*changed})
+    if not old or settings.network.tuned == "none":
+        return []
+    least = next(number for number, classes in enumerate(steps, start=1) if {*classes} & {*old})
+    said = f"other photos of {', '.join(old)}: steps {least} to {len(steps)} train anew"
+    return ["", f"{said}; after `der add --photos`, new ones come with step {len(steps)}"]
+
+
 def remove_classes(names: Sequence[str]) -> str:
     """Take classes out of the protocol in params.yaml; their images stay. An error changes nothing."""
     gone = {composed(name) for name in names}
@@ -226,13 +271,19 @@ def rename_class(old: str, new: str) -> str:
     root, known = Path(dataset.path), [name for step in steps for name in step]
     if dataset.source != inputs.FOLDER or not root.is_dir():
         raise UserError("dataset.source: only classes that are folders can be renamed")
-    folders = [place for place in (root / split / old for split in sections.SPLITS) if place.is_dir()]
-    if new in known or any(one.with_name(new).exists() for one in folders):
+    every = [place for split in sections.SPLITS for place in (root / split).glob("*") if place.is_dir()]
+    folders = {one: new for one in every if composed(one.name) == old}
+    folders |= {
+        one: f"{new}@{found[2]}"
+        for one in every
+        if (found := LATER.fullmatch(composed(one.name))) and found[1] == old
+    }
+    if new in known or any(one.with_name(name).exists() for one, name in folders.items()):
         raise UserError(f"{new}: there is such a class; put the images of {old} into its folder")
     renamed = [[new if name == old else name for name in step] for step in steps]
     said = _write_steps(renamed, f"{old} is {new}")
-    for folder in folders:
-        folder.rename(folder.with_name(new))
+    for folder, name in folders.items():
+        folder.rename(folder.with_name(name))
     return said
 
 
@@ -277,7 +328,7 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: sections.Datase
     found = find_source(dataset).list_names(dataset)
     if not found:
         raise UserError("dataset: only its images tell which classes are new; name them, `der add NAME ...`")
-    if not (new := [name for name in found if name not in known]):
+    if not (new := [name for name in found if name not in known and not LATER.fullmatch(name)]):
         raise UserError("dataset: every class is in a step already; put images of a new one there")
     return new
 

@@ -1,6 +1,7 @@
 """Tells whether a run's images are a preset's, and which classes changed since stage download."""
 
-import hashlib
+import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,8 @@ FOLDER = "folder"  # the source of a user's own images
 FILE = "images.jsonl"  # in the scratch directory: a line for every download
 STAGE = "download"
 
-Classes = dict[str, str]  # a class -> digest of its files' names, sizes and times, training and test
+File = tuple[Path, os.stat_result]
+Classes = dict[str, str]  # a class -> number and digest of its files, training and test
 
 
 def find_expected(preset: Any) -> dict[str, Any] | None:
@@ -75,21 +77,44 @@ class Line(msgspec.Struct, frozen=True):
 
 def list_files_of_classes(settings: DatasetSettings) -> Classes | None:
     """Digest the files of each class in a folder of images; None for any other source."""
+    found = _list_files(settings)
+    return None if found is None else {name: _digest(files) for name, files in found.items()}
+
+
+def _list_files(settings: DatasetSettings) -> dict[str, list[File]] | None:
+    """List the files of each class in a folder of images, training and test; None for any other source."""
     root = Path(settings.path)
     if settings.source != FOLDER or not root.is_dir():
         return None
-    found: dict[str, Any] = {}
+    found: dict[str, list[File]] = {}
     try:
         for classes in build_tree(scan(root), str(root))[0].values():
             for name, entries in classes.items():
-                digest = found.setdefault(name, hashlib.sha256())
-                for parts, file in entries:
-                    assert file is not None
-                    told = (*parts, file.stat().st_size, file.stat().st_mtime_ns)
-                    digest.update(repr(told).encode(errors="surrogateescape"))
+                found.setdefault(name, []).extend((file, file.stat()) for _, file in entries if file)
     except (errors.UserError, OSError):
         return None
-    return {name: digest.hexdigest() for name, digest in found.items()}
+    return found
+
+
+def _digest(several: Iterable[File]) -> str:
+    """Count and digest files by their names, sizes and times."""
+    told = [(*file.parts[-3:], state.st_size, state.st_mtime_ns) for file, state in several]
+    return f"{len(told)} {files.digest(repr(told).encode(errors='surrogateescape'))}"
+
+
+def find_new_photos(settings: DatasetSettings) -> dict[str, list[Path]]:
+    """List the training photos that have come since data/raw was made, by class, where nothing else changed.
+
+    They are the newest files of a class, if its others are still those that were read.
+    """
+    then, now = _read_files_of_classes() or {}, _list_files(settings) or {}
+    found = {}
+    for name in then.keys() & now.keys():
+        by_age = sorted(now[name], key=lambda one: one[1].st_ctime_ns)
+        new = {file for file, _ in by_age[int(then[name].partition(" ")[0]) :]}
+        if new and _digest(one for one in now[name] if one[0] not in new) == then[name]:
+            found[name] = sorted(file for file in new if file.parts[-3] == SPLITS[0])
+    return found
 
 
 def keep_files_of_classes(classes: Classes | None) -> None:
@@ -101,10 +126,15 @@ def keep_files_of_classes(classes: Classes | None) -> None:
 
 def find_changed_classes(settings: DatasetSettings) -> set[str] | None:
     """Find the classes whose files changed since data/raw was made; None if that is unknown."""
-    now, left = list_files_of_classes(settings), project.digest_outputs(STAGE)
+    now, then = list_files_of_classes(settings), _read_files_of_classes()
+    if now is None or then is None:
+        return None
+    return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
+
+
+def _read_files_of_classes() -> Classes | None:
+    """Read what ``keep_files_of_classes`` stored when data/raw was made; None if it did not."""
+    left = project.digest_outputs(STAGE)
     lines = timing.read_lines(environment.scratch_root() / FILE, Line)
     found = [line.classes for line in lines if line.left == left]
-    if now is None or not found:
-        return None
-    then = found[-1]
-    return {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
+    return found[-1] if found else None

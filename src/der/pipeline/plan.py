@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 from der.core.cost import StageTime, show_seconds
 from der.core.errors import UserError
 from der.core.files import digest, write_sealed
+from der.data.protocol import arriving
 from der.estimator.choices import backbone_side
 from der.pipeline import dvc, edits, fingerprint, inputs, project, timing
 from der.settings.experiment import Settings
@@ -80,7 +82,9 @@ def describe_plan(overrides: Sequence[str], *, as_json: bool = False) -> str:
         rows.append(Row(words, len(plan), own))
     if as_json:
         return dump_json(rows)
-    return describe_sweep(rows) if overrides else describe_run(rows[0].own)
+    if overrides:
+        return describe_sweep(rows)
+    return "\n".join([describe_run(rows[0].own), *edits.describe_photos(workspace.images or set(), settings)])
 
 
 def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:
@@ -249,9 +253,11 @@ class _Row:
         if not self.workspace.settled or self.images is None or project.RAW in split.stale:
             return False
         step = int(path.relative_to(project.TASKS).parts[0])
-        # Those of new classes to train on, of all to test on.
-        steps = self.steps[step - 1 if path.name == "train" else 0 : step]
-        if self.images & {name for names in steps for name in names}:
+        come = arriving(self.images, self.steps)  # to train on; all come to test on, too
+        if any(
+            self.images & {*chain(*one.values())}
+            for one in come[step - 1 if path.name == "train" else 0 : step]
+        ):
             return False
         try:
             if step > len(self.steps):

@@ -75,6 +75,15 @@ def test_a_photo_keeps_its_side_if_others_come_or_its_class_is_renamed(tmp_path:
     assert before <= after or after - news <= before  # none but those that the new ones displace
 
 
+@pytest.mark.parametrize("test", [{}, {"test": {"cat": 2, "dog": 2}}], ids=["held out", "a folder"])
+def test_photos_for_a_later_step_are_all_to_train_on(tmp_path: Path, test: dict[str, Any]) -> None:
+    root = write_tree(tmp_path / "images", tree_of(train={"cat": 8, "cat@2": 1, "dog": 8}, **test))
+    destination = tmp_path / "raw"
+    assert download(settings_for(root), destination).classes == 2
+    np.testing.assert_array_equal(np.load(destination / "train/cat@2.npy"), expected("train", "cat@2", 1))
+    assert sorted(path.name for path in (destination / "test").glob("*.npy")) == ["cat.npy", "dog.npy"]
+
+
 def test_class_names_with_spaces_and_other_letters_are_normalised(tmp_path: Path) -> None:
     composed, decomposed = "Große Füchse 狐", unicodedata.normalize("NFD", "Große Füchse 狐")
     contents = tree_of(train={decomposed: 2, "a, b": 2}, test={composed: 1, "a, b": 1})

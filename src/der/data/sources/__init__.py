@@ -1,5 +1,6 @@
 """Data sources: each yields its classes one by one, as arrays of uint8."""
 
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -10,12 +11,16 @@ from der.core.errors import UserError
 from der.settings.sections import DatasetSettings
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
+LATER = re.compile(r"(.+)@([1-9][0-9]*)")  # ant@3: photos of ant that come with step 3, all to train on
 
 Images = NDArray[np.uint8]
 
 
 class ClassImages(NamedTuple):
-    """All images of one class; arrays are uint8 (n, image_side, image_side, channels), n >= 1."""
+    """All images of one class; arrays are uint8 (n, image_side, image_side, channels), n >= 1.
+
+    Only photos for a later step, see ``LATER``, may have no test images.
+    """
 
     name: str
     train: Images
@@ -42,7 +47,12 @@ def choose_tests(name: str, count: int, settings: DatasetSettings) -> NDArray[np
 
 
 def count_tests(name: str, count: int, settings: DatasetSettings) -> int:
-    """Return ``test_fraction`` of ``count``, rounded to nearest; each side gets at least one image."""
+    """Return ``test_fraction`` of ``count``, rounded to nearest; each side gets at least one image.
+
+    Photos for a later step get no test images, so that accuracies before and after are of the same ones.
+    """
+    if LATER.fullmatch(name):
+        return 0
     if count < 2:
         raise UserError(f"{name!r}: {count} images cannot be divided into training and test; add more")
     return min(max(int(count * settings.test_fraction + 0.5), 1), count - 1)

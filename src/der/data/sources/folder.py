@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from der.core.errors import UserError, composed, naming
 from der.core.files import digest, read_array
-from der.data.sources import ClassImages, check_name, count_tests, pictures
+from der.data.sources import LATER, ClassImages, check_name, count_tests, pictures
 from der.settings.sections import SPLITS, DatasetSettings
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -175,7 +175,7 @@ def _sort(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
     """Like ``build_tree``; raises UserError unless there are two classes, each with enough images."""
     tree, passed_over = build_tree(entries, where)
     names = sorted({name for classes in tree.values() for name in classes})
-    for name in names:
+    for name in (name for name in names if not LATER.fullmatch(name) or not tree["train"].get(name)):
         counts = {split: len(tree[split].get(name, [])) for split in SPLITS if split in tree}
         for split, count in counts.items():
             if not count:
@@ -196,7 +196,7 @@ def _classes(
     classes: list[tuple[str, list[Entry], list[Entry]]] = []  # names, files of training and of test images
     for name, train in sorted(splits["train"].items()):
         if "test" in splits:
-            classes.append((name, train, splits["test"][name]))
+            classes.append((name, train, splits["test"].get(name, [])))
         else:
             # By file names alone: a photo keeps its side if others come, or if its class gets another name.
             order = sorted(train, key=lambda one: digest(f"{settings.seed} {one.parts[-1]}".encode()))
