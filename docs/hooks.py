@@ -12,7 +12,7 @@ import nbformat
 from mkdocs.structure.files import File
 from nbclient import NotebookClient
 
-from der.pipeline.edits import make_schema
+from tools.settings import make_schema
 
 NOTEBOOK = "tutorial.ipynb"
 RECORDED = "DOCS_RECORDED"  # of the environment: show the notebook's stored outputs, and run nothing

@@ -124,19 +124,11 @@ def find_selection(settings: MemorySettings) -> Selection:
     ) -> NDArray[np.int64]:
         shown = features_ND.view()
         shown.flags.writeable = False  # class means are computed from them afterwards
-        chosen = np.asarray(select(shown, exemplars, settings, label))
-        images, wanted = len(features_ND), min(exemplars, len(features_ND))
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-            form = f"{chosen.dtype} of shape {chosen.shape}"
-            fault = f"returns {form}; return whole numbers (n,), indices of images"
-        elif len(chosen) != wanted:
-            fault = f"chooses {len(chosen)} of {images} images; choose {wanted}"
-        elif len(set(chosen.tolist())) != wanted:
-            fault = "chooses an image twice; choose each once"
-        elif not 0 <= int(chosen.min()) <= int(chosen.max()) < images:
-            fault = f"chooses images {chosen.min()} to {chosen.max()}; choose from 0 to {images - 1}"
-        else:
-            return chosen.astype(np.int64)
-        raise errors.UserError(f"memory.selection: {name} {fault}")
+        chosen, wanted = np.asarray(select(shown, exemplars, settings, label)), min(exemplars, len(shown))
+        whole = chosen.dtype.kind in "iu" and chosen.shape == (wanted,)
+        if not whole or len(np.intersect1d(chosen, np.arange(len(shown)))) != wanted:
+            fit = f"{wanted} different indices of {len(shown)} images"
+            raise errors.UserError(f"memory.selection: {name} returns {chosen}; return {fit}")
+        return chosen.astype(np.int64)
 
     return checked

@@ -21,7 +21,7 @@ FETCHED = re.compile(
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` builds it, with the outputs of the tutorial on record."""
-    (line,) = re.findall(r"^docs: .*\n\t(?:\w+=\w+ )*mkdocs (.+)$", read_page("Makefile"), re.MULTILINE)
+    (line,) = re.findall(r"^\t(?:\w+=\w+ )*python -m mkdocs (.+)$", read_page("Makefile"), re.MULTILINE)
     place = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "mkdocs", *line.split(), "--site-dir", str(place)]
     # mkdocs follows the proxy of the environment: one where nobody answers.

@@ -24,7 +24,7 @@ from der.settings.experiment import Settings, preset
 from der.settings.parsing import parse
 from der.settings.sections import all_values, to_values
 from tests.locations import ROOT
-from tools.keywords import KEYWORDS, describe_keywords
+from tools.settings import KEYWORDS, describe_keywords
 
 SETTINGS = load_settings(ROOT / "params.yaml")
 
@@ -137,7 +137,7 @@ def test_large_images_suit_the_photos_and_get_their_colours() -> None:
 
 def test_keywords_for_type_checkers_are_current() -> None:
     assert KEYWORDS.read_text(encoding="utf-8") == describe_keywords(), (
-        "write it again with `python -m tools.keywords`"
+        "write it again with `python -m tools.settings`"
     )
     values = list_values(all_values(preset("digits_masks")))
     assert set(re.findall(r"^    (\w+): ", describe_keywords(), re.MULTILINE)) == set(values)

@@ -16,7 +16,7 @@ from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
 from der.pipeline import edits
 from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
-from der.pipeline.edits import DESCRIPTIONS, SCHEMA, check_weights, complete_params, make_schema
+from der.pipeline.edits import check_weights, complete_params
 from der.pipeline.plan import read_workspace
 from der.pipeline.presets import load_settings
 from der.pipeline.project import PARAMS, read_params, write_chain
@@ -27,6 +27,7 @@ from tests.builders import network_settings
 from tests.locations import ROOT
 from tests.model.tiny_timm import BACKBONE, NAME, write_weights
 from tests.runs.lab import set_parameters
+from tools.settings import DESCRIPTIONS, SCHEMA, make_schema
 
 pytestmark = pytest.mark.usefixtures("clone")
 
@@ -288,7 +289,7 @@ def faults(content: Any) -> list[str]:
 
 
 def test_the_schema_is_current() -> None:
-    assert read_json(ROOT / SCHEMA) == make_schema(), "write it again with `der schema`"
+    assert read_json(ROOT / SCHEMA) == make_schema(), "write it again with `python -m tools.settings`"
     Draft202012Validator.check_schema(make_schema())
 
 

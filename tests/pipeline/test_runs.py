@@ -1,7 +1,6 @@
-"""Finished runs: their table, what changed since the last commit, and all experiments beside each other."""
+"""Finished runs: their table, and all experiments beside each other."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
-def commit(text: str) -> None:
-    """Commit a summary, and leave another one in its place."""
-    SUMMARY.write_text(text, encoding="utf-8")
-    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Results"]):
-        subprocess.run([*GIT, *words], check=True)
-    write_json(SUMMARY, RESULTS)
-
-
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project below the root of no repository, with a summary."""
@@ -49,19 +40,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("place")
-def test_the_changes_follow_the_table() -> None:
-    old = {**RESULTS, "average_top1": RESULTS["average_top1"] - 0.5}
-    commit(json.dumps(old))
-    lines = sum_up().splitlines()
-    assert "\n".join(lines).startswith(f"\n{results_table(RESULTS)}\n")
-    assert lines[-2:] == [
-        "Since the last commit:",
-        f"  average top-1 from {old['average_top1']:.2f} to {RESULTS['average_top1']:.2f}, +0.50 points",
-    ]
-    assert "\n".join(lines) in show_results()
-
-
-@pytest.mark.usefixtures("place")
 def test_programs_get_the_summary_and_narrow_terminals_fewer_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(show_results(as_json=True)) == RESULTS
     for width in (200, 74, 60, 48, 30):
@@ -72,18 +50,8 @@ def test_programs_get_the_summary_and_narrow_terminals_fewer_columns(monkeypatch
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("text", [json.dumps(RESULTS), "", "[]", "null", '{"steps": 1}'])
-def test_nothing_is_said_where_nothing_changed_or_can_be_compared(text: str) -> None:
-    commit(text)
-    assert sum_up() == f"\n{results_table(RESULTS)}\n"
-
-
-def test_without_a_commit_or_a_repository(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sum_up() == f"\n{results_table(RESULTS)}\n"
-    subprocess.run([*GIT, "init", "--quiet"], check=True)
-    assert sum_up() == f"\n{results_table(RESULTS)}\n"
-    monkeypatch.setenv("PATH", str(place))  # no git at all
-    assert sum_up() == f"\n{results_table(RESULTS)}\n"
+def test_the_table_comes_first() -> None:
+    assert sum_up() == f"\n{results_table(RESULTS)}\n" and show_results().startswith(sum_up())
 
 
 @pytest.mark.usefixtures("place")

@@ -23,6 +23,7 @@ ELSEWHERE = {
     ("README.md", "Your own images"): "runs/test_own_images.py",
     ("docs/images.md", "Your own images"): "runs/test_own_images.py",
     ("docs/images.md", "Adding classes later"): "runs/test_added_classes.py",
+    ("docs/images.md", "More photos of a known class"): "runs/test_added_classes.py",
     ("docs/sharing.md", ALL): "runs/test_sharing.py",
     ("docs/experiments.md", "One"): "runs/test_experiments.py",
     ("docs/experiments.md", "Many"): "runs/test_experiments.py",

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from der.summary.series import (
-    Summary,
     accuracy_matrix,
     forgetting,
     read_logs,
@@ -32,7 +31,6 @@ from der.summary.verdict import (
     SweepRun,
     baselines,
     compare,
-    describe_changes,
     earlier,
     expected_calibration_error,
     judge,
@@ -200,57 +198,6 @@ def test_an_earlier_run_has_errors() -> None:
     assert reference.last == (92, sampling_error(92, 80))
     part = earlier("before", "a commit", SUMMARY, 2)
     assert (part.average.value, part.last) == (83.5, (78, sampling_error(78, 60)))
-
-
-def before(**changes: Any) -> Summary:
-    return {**SUMMARY, **changes}  # type: ignore[typeddict-item]
-
-
-@pytest.mark.parametrize(
-    ("old", "lines"),
-    [
-        ({}, []),
-        ({"average_top1": 84.8333}, ["average top-1 from 84.83 to 86.33, +1.50 points"]),
-        ({"average_top1": 86.3343}, ["average top-1 from 86.3343 to 86.3333, -0.0010 points"]),
-        ({"forgetting": None}, ["forgetting from none to 17.50"]),
-        ({"mean_parameters": 1234567.4}, ["mean parameters from 1,234,567 to 927,008"]),
-    ],
-)
-def test_a_measure_that_moved(old: dict[str, Any], lines: list[str]) -> None:
-    assert describe_changes(before(**old), SUMMARY) == lines
-
-
-def test_every_measure_has_a_name() -> None:
-    old = {key: 1.0 for key in SUMMARY if key not in ("steps", "mean_parameters")}
-    lines = describe_changes(before(**old), SUMMARY)
-    assert len(lines) == len(old) and all(" from 1.00 to " in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("changed", "lines"),
-    [
-        ({"2": {"top1": 79.0}}, ["top-1 after step 2 from 79.00 to 78.00, -1.00 points"]),
-        (
-            {"1": {"top1": 88.5}, "2": {"top1": 79.0}},
-            ["top-1 at 2 of 3 steps, most at step 2 from 79.00 to 78.00, -1.00 points"],
-        ),
-        (  # accuracies of other classes are not compared
-            {"1": {"top1": 1.0}, "2": {"top1": 1.0, "classes": 5}},
-            ["6 instead of 5 classes after step 2", "top-1 after step 1 from 1.00 to 89.00, +88.00 points"],
-        ),
-    ],
-)
-def test_steps_that_changed(changed: dict[str, dict[str, float]], lines: list[str]) -> None:
-    steps = {name: {**step, **changed.get(name, {})} for name, step in SUMMARY["steps"].items()}
-    assert describe_changes(before(steps=steps), SUMMARY) == lines
-
-
-def test_steps_are_the_same_by_their_number_however_it_is_written() -> None:
-    nine, ten = (summarise(make_steps([[50.0] * step for step in range(1, n + 1)], [2] * n)) for n in (9, 10))
-    ten["steps"]["03"]["top1"] -= 2.0
-    first, *_, line = [line for line in describe_changes(nine, ten) if "step" in line]
-    assert first == "10 steps instead of 9"
-    assert line == "top-1 after step 3 from 47.00 to 45.00, -2.00 points"
 
 
 def sweep_run(seed: int, average: float | None, **setting: Any) -> SweepRun:

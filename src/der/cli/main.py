@@ -24,16 +24,6 @@ from der.settings.sections import PRECISIONS
 if TYPE_CHECKING:
     from der.inference.predictor import Prediction
 
-FIRST = """\
-What one does first, in a clone of the project:
-
-  der preset              the experiments there are; der preset NAME sets params.yaml to one
-  der check               whether params.yaml and chain.yaml are good for a run
-  der show                the results as a table; metrics/report.html shows more
-  der predict data/checkpoints/4 PICTURE ...
-
-In between, `dvc repro` trains what is not trained yet.
-`der --help` lists all commands, `der COMMAND --help` what each takes."""
 # Packages that only the pipeline's commands need.
 PIPELINE = frozenset({"dvc", "hydra", "jinja2", "markupsafe", "psutil", "shtab", "torchvision", "vl_convert"})
 
@@ -45,10 +35,7 @@ def main(words: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # where the terminal lacks a letter
     sys.path.append(os.getcwd())  # where `python -m` looks too: for user-defined functions
     words = sys.argv[1:] if words is None else words
-    if not words:
-        print(FIRST)
-        return
-    arguments = build_parser().parse_args(words)
+    arguments = build_parser().parse_args(words or ["--help"])
     if arguments.run not in (predict, export):  # which take networks and pictures of anywhere
         enter_project(arguments)
     from der.pipeline.project import MEND  # only now: numpy costs a tenth of a second
@@ -362,15 +349,6 @@ def plan(arguments: Namespace) -> None:
     print(describe_plan(arguments.settings, as_json=arguments.json))
 
 
-def schema(arguments: Namespace) -> None:
-    """Write params.schema.json again, after an edit of a setting or of a registry."""
-    from der.core.files import write_json
-    from der.pipeline.edits import SCHEMA, make_schema
-
-    write_json(SCHEMA, make_schema())
-    print(SCHEMA)
-
-
 @takes("--repair", action="store_true", help="remove or restore damaged files")
 def verify(arguments: Namespace) -> None:
     """Find every damaged file among the results and in DVC's cache; --repair removes it.
@@ -394,4 +372,4 @@ def verify(arguments: Namespace) -> None:
 
 # In the order of `der --help`.
 EDITS = (preset, chain, add, remove, rename)
-COMMANDS = (*EDITS, check, show, report, predict, export, compare, plan, schema, verify)
+COMMANDS = (*EDITS, check, show, report, predict, export, compare, plan, verify)

@@ -1,4 +1,4 @@
-"""The settings as keywords of the classifier; `python -m tools.keywords` writes this file."""
+"""The settings as keywords of the classifier; `python -m tools.settings` writes this file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict

@@ -1,14 +1,10 @@
-"""Checks and edits params.yaml and chain.yaml; plans the steps; makes the JSON schema for editors."""
+"""Checks and edits params.yaml and chain.yaml; plans the steps."""
 
-import inspect
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from der.core import files
 from der.core.errors import DamageError, UserError, composed, naming, printable
@@ -16,17 +12,13 @@ from der.data.arrays import check_budget
 from der.data.protocol import plan_steps
 from der.data.sources import LATER
 from der.data.sources.registry import find_source
-from der.estimator.choices import CHOICES, backbone_side, check_channels, check_choices
+from der.estimator.choices import backbone_side, check_channels, check_choices
 from der.model.architecture import COLOURS, METADATA
 from der.pipeline import dvc, environment, inputs, presets, project
 from der.settings import parsing, sections
 from der.settings.experiment import Settings
 
-SCHEMA = Path("params.schema.json")
-DESCRIPTIONS = Path(sections.__file__).with_name("descriptions.yaml")  # of settings, by section
-USER_DEFINED = r"^[\w.]+:\w+$"  # module:function
 CHECKED = "model.json"  # in the scratch directory
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def check_project(warn: Callable[[str], None]) -> None:
@@ -126,29 +118,6 @@ def check_images() -> None:
         if place.is_relative_to(out.absolute()) or out.absolute().is_relative_to(place):
             fault = f"{path} holds what stages write, {out}, or lies in it"
             raise UserError(f"dataset.path: {fault}; name another place, data/images for one")
-
-
-def make_schema() -> dict[str, Any]:
-    """Make the JSON schema: types, bounds and descriptions of the sections, names in the registries."""
-    schema = msgspec.json.schema(Settings)
-    texts = parsing.parse_yaml(DESCRIPTIONS.read_text(encoding="utf-8"), DESCRIPTIONS)
-    for kind, section in schema["$defs"].items():
-        # msgspec and Python differ by version
-        section["description"] = inspect.cleandoc(section["description"])
-        section["required"] = list(section["properties"])  # see complete_params
-        for name, one in section["properties"].items():
-            one.pop("default", None)
-            ours = {key: one.pop(key) for key in ("uniqueItems",) if key in one}  # stays before what it means
-            said = {"description": texts[kind][name]} if name in texts.get(kind, {}) else {}
-            section["properties"][name] = ours | said | one
-    for path, choice in CHOICES.items():
-        families = [{"pattern": rf"^{one}[\w.-]+$"} for one in choice.registry if one.endswith(":")]
-        named = [one for one in choice.registry if not one.endswith(":")]
-        place = schema
-        for key in path.split("."):
-            place = schema["$defs"][place["$ref"].rpartition("/")[2]]["properties"][key]
-        place["anyOf"] = [{"enum": named}, *families, {"pattern": USER_DEFINED}]
-    return {"$schema": DIALECT, **schema}
 
 
 TRAINING = "train_task@"  # and the number of a step: its stage in DVC's graph

@@ -15,7 +15,7 @@ from typing import Any
 from der.core.errors import DamageError, UserError, csv_cell
 from der.core.files import SealedDirectory, read_json, write_csv
 from der.evaluation.results import METRICS, StepMetrics
-from der.pipeline import dvc, environment, inputs, presets, project, provenance, timing
+from der.pipeline import dvc, environment, inputs, presets, project, timing
 from der.settings.sections import ProtocolSettings
 from der.summary import verdict
 from der.summary.series import Curve, Summary, align, results_table, show, summarise
@@ -116,13 +116,11 @@ def show_results(*, as_json: bool = False) -> str:
 
 
 def sum_up() -> str:
-    """Return the table of metrics/summary.json, at most as wide as the terminal, and its changes."""
-    summary, before = check_summary(), provenance.read_summary("HEAD")
-    changes = verdict.describe_changes(before, summary) if before else []
+    """Return the table of metrics/summary.json, at most as wide as the terminal."""
+    summary = check_summary()
     lines = ["", results_table(summary, shutil.get_terminal_size((WIDE, 0)).columns), ""]
     if compressed := compare_compressed([int(step) for step in summary["steps"]]):
         lines += ["Compressed into one extractor:", "", compressed, ""]
-    lines += ["Since the last commit:", *(f"  {line}" for line in changes), ""] if changes else []
     return "\n".join(lines)
 
 
@@ -214,7 +212,7 @@ def _read_finished(data: Any) -> Finished | None:
 
 
 def make_table(rows: list[verdict.Row]) -> str:
-    headings = [text for name in verdict.METRICS for text in (verdict.POINTS[name], "±")]
+    headings = [text for name in verdict.METRICS for text in (verdict.METRICS[name], "±")]
     lines = [[*rows[0].setting, "runs", *headings]]
     for row in rows:
         numbers = [show(number) for name in verdict.METRICS for number in row.metrics[name]]

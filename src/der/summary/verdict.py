@@ -88,15 +88,8 @@ def least_calibration_error(bins: list[Bin]) -> float:
     return math.sqrt(2 / math.pi) * sum(deviations) / images
 
 
-METRICS = ("average_top1", "last_top1", "forgetting")  # of metrics/summary.json
-POINTS = {
-    "average_top1": "average top-1",
-    "last_top1": "last top-1",
-    "average_top5": "average top-5",
-    "last_top5": "last top-5",
-    "average_nme_top1": "average NME",
-    "forgetting": "forgetting",
-}
+# Of metrics/summary.json.
+METRICS = {"average_top1": "average top-1", "last_top1": "last top-1", "forgetting": "forgetting"}
 
 
 class Verdict(NamedTuple):
@@ -182,41 +175,6 @@ def earlier(name: str, source: str, summary: Summary, steps: int | None = None) 
     """Make a reference of another run's summary, or of its first ``steps``."""
     measured = average_and_last(list(summary["steps"].values())[:steps])
     return Reference(name, source, *measured, is_earlier=True, steps=steps)
-
-
-def describe_changes(before: Summary, now: Summary) -> list[str]:
-    """Write a line for every changed measure: its name, from, to, and by how many points; empty if none."""
-    # By number: "1" of nine steps is "01" of ten.
-    earlier, own = ({int(name): step for name, step in one["steps"].items()} for one in (before, now))
-    pairs = {step: (earlier[step], own[step]) for step in earlier if step in own}
-    lines = []
-    if len(earlier) != len(own):
-        lines.append(f"{len(own)} step{'s' * (len(own) > 1)} instead of {len(earlier)}")
-    for step, (old, new) in pairs.items():
-        if old["classes"] != new["classes"]:  # no accuracy from here on can be compared
-            lines.append(f"{new['classes']} instead of {old['classes']} classes after step {step}")
-            break
-    measures = [(name, before[key], now[key]) for key, name in POINTS.items()]  # type: ignore[literal-required]
-    lines += [_move(name, was, is_now) for name, was, is_now in measures if was != is_now]
-    moved = {
-        step: (old["top1"], new["top1"])
-        for step, (old, new) in pairs.items()
-        if old["classes"] == new["classes"] and old["top1"] != new["top1"]
-    }
-    if moved:
-        most = max(moved, key=lambda step: abs(moved[step][1] - moved[step][0]))
-        several = f"top-1 at {len(moved)} of {len(own)} steps, most at step {most}"
-        lines.append(_move(several if len(moved) > 1 else f"top-1 after step {most}", *moved[most]))
-    sizes = [f"{int(one['mean_parameters']):,}" for one in (before, now)]
-    return lines + ([f"mean parameters from {sizes[0]} to {sizes[1]}"] if sizes[0] != sizes[1] else [])
-
-
-def _move(name: str, before: float | None, now: float | None) -> str:
-    if before is None or now is None:
-        old, new = ("none" if value is None else f"{value:.2f}" for value in (before, now))
-        return f"{name} from {old} to {new}"
-    digits = 2 if f"{before:.2f}" != f"{now:.2f}" else 4
-    return f"{name} from {before:.{digits}f} to {now:.{digits}f}, {now - before:+.{digits}f} points"
 
 
 class SweepRun(NamedTuple):

@@ -17,7 +17,6 @@ from der.data.sources import LATER, ClassImages, check_name, count_tests, pictur
 from der.settings.sections import SPLITS, DatasetSettings
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
-LARGEST_RATIO = 500  # unpacked bytes per packed byte: pictures stay far below, deflate reaches 1,032
 
 
 class Entry(NamedTuple):
@@ -226,29 +225,20 @@ def check_archive(path: Path) -> None:
 
 
 def survey(archive: Path) -> list[Entry]:
-    """List an archive's entries, the archive in place of each file; raises UserError for damage and traps."""
-    status = archive.stat()
-    return _survey(archive, status.st_size, status.st_mtime_ns)
+    """List an archive's entries, the archive in place of each file; of a file that stands twice, the last."""
+    return _survey(archive, archive.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1)  # seconds for 100,000 members, and asked for several times
-def _survey(archive: Path, packed: int, _moment: int) -> list[Entry]:
-    entries, files, total = list[Entry](), set[tuple[str, ...]](), 0
+def _survey(archive: Path, _moment: int) -> list[Entry]:
+    entries = dict[tuple[str, ...], Entry]()
     with _readable(archive):
-        for name, is_folder, size in _members(archive):
+        for name, is_folder in _members(archive):
             parts = tuple(part for part in name.split("/") if part not in ("", "."))
             if name.startswith("/") or ".." in parts:
                 raise UserError(f"{archive}: the member {name!r} would leave the archive's folder; remove it")
-            if parts in files:
-                raise UserError(f"{archive}: holds the member {name!r} twice; remove or rename one")
-            entries.append(Entry(parts, None if is_folder else archive))
-            if not is_folder:
-                files.add(parts)
-            total += size
-            if total > LARGEST_RATIO * packed:
-                advice = "as pictures do not; unpack it yourself if you trust it"
-                raise UserError(f"{archive}: unpacks to over {LARGEST_RATIO} times its size, {advice}")
-    return entries
+            entries[parts] = Entry(parts, None if is_folder else archive)
+    return list(entries.values())
 
 
 def unpack(archive: Path, scratch: Path) -> list[Entry]:
@@ -291,13 +281,13 @@ def _open_zip(archive: Path) -> zipfile.ZipFile:
     return opened
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool, int]]:
+def _members(archive: Path) -> Iterator[tuple[str, bool]]:
     if _is_zip(archive):
         with _open_zip(archive) as zipped:
-            yield from ((one.filename, one.is_dir(), one.file_size) for one in zipped.infolist())
+            yield from ((one.filename, one.is_dir()) for one in zipped.infolist())
         return
     with tarfile.open(archive) as tarred:
-        yield from ((one.name, one.isdir(), one.size) for one in tarred)
+        yield from ((one.name, one.isdir()) for one in tarred)
         # tarfile takes a damaged header for the end, and stops short of the last checksum.
         assert tarred.fileobj is not None
         tarred.fileobj.seek(tarred.offset)
