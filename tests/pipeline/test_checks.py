@@ -15,7 +15,7 @@ from der.core.errors import UserError
 from der.core.files import read_json
 from der.estimator.choices import CHOICES, backbone_side
 from der.pipeline import edits
-from der.pipeline.dvc import LOCK, RUNNING, read_lock, read_records
+from der.pipeline.dvc import LOCK, RUNNING, read_records
 from der.pipeline.edits import check_weights, complete_params
 from der.pipeline.plan import read_workspace
 from der.pipeline.presets import load_settings
@@ -257,7 +257,7 @@ def test_a_file_of_dvc_cut_short(path: Path, content: str) -> None:
     path.write_text(content)
     message = f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
     assert refusal() == f"error: {message}what is finished from its cache"
-    for read in (read_lock, read_records, read_workspace) if path == LOCK else ():
+    for read in (read_records, read_workspace) if path == LOCK else ():
         with pytest.raises(UserError, match=f"^{message}"):
             read()
 

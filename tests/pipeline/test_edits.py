@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from der.core.errors import UserError
 from der.core.files import sealed_directory
 from der.pipeline import dvc, project
-from der.pipeline.dvc import LOCK
 from der.pipeline.edits import add_classes, apply_preset, describe_move, planned_steps, resize_chain
 from der.pipeline.presets import PRESETS, load_order, load_settings
 from der.settings.parsing import put_values
@@ -64,22 +62,6 @@ def steps() -> Any:
     return load_settings().protocol.steps
 
 
-def lock_all() -> None:
-    """Leave the dvc.lock of a run with the parameters of params.yaml, as far as parameters go."""
-    content = project.read_params()
-    graph = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    links = yaml.safe_load(Path("chain.yaml").read_text(encoding="utf-8"))["steps"]
-    stages: dict[str, Any] = {}
-    for name, stage in graph.items():
-        phases = {f"{name}@{step}": item["phase"] for step, item in links.items()}
-        body = stage["do"] if "foreach" in stage else stage
-        for full, phase in (phases if "foreach" in stage else {name: ""}).items():
-            keys = [key.replace("${item.phase}", phase) for key in body.get("params", [])]
-            locked = {key: project.value_at(content, key) for key in keys}
-            stages[full] = {"cmd": "...", "outs": []} | ({"params": {"params.yaml": locked}} if keys else {})
-    LOCK.write_text(json.dumps({"schema": "2.0", "stages": stages}) + "\n", encoding="utf-8")
-
-
 # der preset
 
 
@@ -100,12 +82,10 @@ def test_what_was_there_before_goes_but_for_places() -> None:
         assert project.read_text() == first
 
 
-def test_what_has_changed_and_what_will_run_is_printed() -> None:
-    lock_all()
-    assert apply_preset("digits") == "preset digits: 0 values of params.yaml changed"
+def test_what_has_changed_is_printed() -> None:
+    assert apply_preset("digits").startswith("preset digits: 0 values of params.yaml changed\n")
     shutil.rmtree("data/images")
     apply_preset("paper_b0_10")
-    lock_all()
     assert apply_preset("paper_b50_10").splitlines() == [
         "preset paper_b50_10: 8 values of params.yaml changed",
         "  protocol.first_classes: 10 -> 50",
@@ -117,8 +97,7 @@ def test_what_has_changed_and_what_will_run_is_printed() -> None:
         "  memory.budget: 2000 -> 20",
         "  memory.allocation: total -> per_class",
         "chain.yaml: 10 -> 11 steps",
-        "`dvc repro` runs split, train_task@1, train_task@11, build_memory@1 to @11, evaluate@11, "
-        "compress@11, summarize, report, and what follows",
+        "`der plan` lists what `dvc repro` runs",
         "dataset.path: there is no data/images, and DVC looks for it whatever the source; name what exists, "
         "data/images for one",
     ]
@@ -175,8 +154,7 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
     assert add_classes(["fox", "ant", "fox"]).splitlines() == [
         "params.yaml: step 3 is fox, ant; steps 1 to 2 stay as they were",
         "chain.yaml: 4 -> 3 steps",
-        "`dvc repro` trains train_task@1 to @3, for dvc.lock does not record all finished steps, as after "
-        "`python -m stages`; to keep them, take the edit back and run `dvc commit -f` before `der add`",
+        "`der plan` lists what `dvc repro` runs",
     ]
     assert steps() == [*FINISHED, ["fox", "ant"]] and project.chain_length() == 3
     # A step that was added and not trained yet stays.
@@ -187,23 +165,6 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
     assert describe_move(load_settings(), steps()) is None
     with pytest.raises(UserError, match=r"^fox: in step 3 already; name classes that are new$"):
         add_classes(["fox"])
-
-
-@pytest.mark.usefixtures("finished")
-def test_what_trains_is_said() -> None:
-    bring("ant", "emu")
-    add_classes(["ant"])
-    project.write_chain(2)
-    lock_all()
-    set_parameters(project.PARAMS, {"protocol.steps": None})
-    assert add_classes(["ant"]).splitlines()[-1] == (
-        "`dvc repro` trains step 3, and no other while the images of the others are the same"
-    )
-    assert add_classes(["emu"]).splitlines()[-1].startswith("`dvc repro` trains steps 3 to 4, and no other ")
-    set_parameters(project.PARAMS, {"train.seed": 7, "protocol.steps": None})
-    assert add_classes(["ant"]).splitlines()[-1] == (
-        "`dvc repro` trains train_task@1 to @3, for other parameters have changed, too"
-    )
 
 
 @pytest.mark.usefixtures("finished")

@@ -11,13 +11,14 @@ from jsonschema import Draft202012Validator
 
 from der.core.files import read_json
 from der.data.protocol import plan_steps
-from der.pipeline.edits import SCHEMA, planned_steps
+from der.pipeline.edits import planned_steps
 from der.pipeline.presets import list_orders, load_order, load_preset, write_preset
 from der.pipeline.project import PARAMS, compare
 from der.settings.parsing import parse_yaml
 from der.settings.sections import to_values
 from tests.locations import ROOT
 from tests.pipeline.clones import COMMITTED, NAMES, PROTOCOLS, TEN_BY_TEN, class_names, settings_of, text_of
+from tools.settings import SCHEMA
 
 ORDER_DIGESTS = {  # of the names, taken when each was compared with its source
     "authors_0": "b7e843ee907c5721",

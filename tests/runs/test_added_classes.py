@@ -116,7 +116,7 @@ def test_new_photos_of_old_classes_come_with_the_newest_step(pipeline: Pipeline)
     add, repro = PHOTOS.splitlines()
     assert repro.split()[:2] == ["dvc", "repro"] and pipeline.shell(add).splitlines() == [
         "ant: 3 photos come with step 2",
-        "`dvc repro` trains train_task@2 with them",
+        "`der plan` lists what `dvc repro` runs",
     ]
     assert len([*(images / "ant@2").iterdir()]) == 3 and len([*(images / "cat").iterdir()]) == IMAGES + 1
 

@@ -177,6 +177,8 @@ def test_baselines_by_hand() -> None:
     assert (largest.average.value, largest.last.value) == (pytest.approx((75 + 50) / 2), 50)
     assert (nearest.average.value, nearest.last.value) == (65, 60)
     assert [one.name for one in baselines([np.array([2, 2])], [1.0])] == ["chance", "nearest mean"]
+    frozen = baselines([np.array([2, 2])] * 2, [1.0, 1.0], [80.0, 70.0])[-1]
+    assert (frozen.name, frozen.average.value, frozen.last.value) == ("frozen", 75, 70)
 
 
 def test_comparison_has_the_errors_of_both_as_far_as_they_are_known() -> None:

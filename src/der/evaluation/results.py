@@ -84,6 +84,9 @@ class StepMetrics(Breakdown):
         Factor of weight alignment; None without weight alignment.
     unknown_auroc
         Percent, see ``Familiarity.unknown_auroc``; only of a frozen network with three or more classes.
+    frozen_top1
+        Percent, top-1 of a logistic regression on the exemplars, with the features of the first extractor
+        alone; only of other networks in the pipeline, with at most 5,000 exemplars.
     """
 
     step: int
@@ -97,6 +100,7 @@ class StepMetrics(Breakdown):
     memory_bytes: int
     gamma: float | None
     unknown_auroc: NotRequired[float]
+    frozen_top1: NotRequired[float]
 
 
 def ranks(scores_BC: NDArray[np.floating[Any]], labels_B: NDArray[np.int64]) -> NDArray[np.int64]:

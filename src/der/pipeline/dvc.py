@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import groupby, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,13 +57,6 @@ def _whole(path: Path) -> Iterator[None]:
             f"{path}: half-written, by a DVC that was killed; remove it and run `dvc repro`, which takes "
             "what is finished from its cache"
         ) from None
-
-
-def read_lock() -> dict[str, dict[str, Any]]:
-    """Read the parameters of each stage's last run, by dotted path, without steps past the chain's end."""
-    records = read_records()
-    names = [name for names in project.list_stages().values() for name in names if name in records]
-    return {name: records[name].get("params", {}).get(str(project.PARAMS), {}) for name in names}
 
 
 def read_hashes(stage: dict[str, Any], kind: str = "outs") -> dict[Path, str]:
@@ -129,22 +122,6 @@ def forget_misrecorded() -> list[str]:
         for output in (output for stage in found for output in project.list_outputs(stage)):
             remove(output)
     return list(found.values())
-
-
-def stages_to_run(parameters: Any) -> list[str]:
-    """List stages that never ran, or with other ``parameters``, as "split" or "train_task@2 to @11"."""
-    ran, wanted = read_lock(), []
-
-    def waits(stage: str) -> bool:
-        values = ran.get(stage, {}).items()
-        return stage not in ran or any(one != project.value_at(parameters, key) for key, one in values)
-
-    for names in project.list_stages().values():
-        for waiting, row in groupby(names, waits):
-            first, *others = row
-            if waiting:
-                wanted.append(first + (f" to @{others[-1].partition('@')[2]}" if others else ""))
-    return wanted
 
 
 def count_same_steps(revision: str, most: int) -> int:

@@ -121,12 +121,13 @@ def check_images() -> None:
 
 
 TRAINING = "train_task@"  # and the number of a step: its stage in DVC's graph
+PLAN = "`der plan` lists what `dvc repro` runs"
 
 Steps = list[list[str]]  # class names by step
 
 
 def apply_preset(name: str, class_order: str | None = None) -> str:
-    """Write preset ``name`` to params.yaml; return what changed and what `dvc repro` will recompute."""
+    """Write preset ``name`` to params.yaml; return what changed."""
     old, length = project.read_params(), project.chain_length()
     places = {key.partition(".")[2]: project.value_at(old, key) for key in presets.PLACES}
     places = {name: place for name, place in places.items() if place is not None}
@@ -143,9 +144,7 @@ def apply_preset(name: str, class_order: str | None = None) -> str:
         fitted = fit_chain(length, len(steps) if steps else length)
     project.write_text(new)
     lines = [f"preset {name}: {len(changes)} values of {project.PARAMS} changed"]
-    lines += [*(f"  {one}" for one in changes), *fitted]
-    if wanted := dvc.stages_to_run(values):
-        lines.append(f"`dvc repro` runs {', '.join(wanted)}, and what follows")
+    lines += [*(f"  {one}" for one in changes), *fitted, PLAN]
     lines += describe_missing_images(settings.dataset.path)
     return "\n".join(lines)
 
@@ -161,7 +160,7 @@ def describe_missing_images(path: str) -> list[str]:
 def add_classes(names: Sequence[str]) -> str:
     """Add a step of the classes ``names``, by default all new ones, to the finished steps in params.yaml.
 
-    Added steps that are not trained yet stay. Returns what `dvc repro` will train. An error changes nothing.
+    Added steps that are not trained yet stay. An error changes nothing.
     """
     settings, length = presets.load_settings(), project.chain_length()
     finished = finished_steps()
@@ -176,7 +175,7 @@ def add_classes(names: Sequence[str]) -> str:
     project.write_text(edited)
     kept = "step 1 stays as it was" if len(finished) == 1 else f"steps 1 to {len(finished)} stay as they were"
     said = f"{project.PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}"
-    return "\n".join([said, *fitted, _describe_training(edited, len(finished) + 1, len(steps))])
+    return "\n".join([said, *fitted, PLAN])
 
 
 def add_photos(names: Sequence[str]) -> str:
@@ -209,7 +208,7 @@ def add_photos(names: Sequence[str]) -> str:
         target.parent.mkdir(exist_ok=True)
         photo.rename(target)
     lines = [f"{name}: {len(photos)} photos come with step {len(steps)}" for name, photos in new.items()]
-    return "\n".join([*lines, f"`dvc repro` trains {TRAINING}{len(steps)} with them"])
+    return "\n".join([*lines, PLAN])
 
 
 def describe_photos(changed: Collection[str], settings: Settings) -> list[str]:
@@ -266,7 +265,7 @@ def _known_steps(names: set[str]) -> Steps:
 
 
 def _write_steps(steps: Steps, said: str) -> str:
-    """Write the classes of each step into params.yaml; return ``said`` with what `dvc repro` will do."""
+    """Write the classes of each step into params.yaml; return ``said`` with what that costs."""
     settings, length = presets.load_settings(), project.chain_length()
     edited = parsing.put_values(project.read_text(), {"protocol": {"steps": steps}})
     presets.parse_settings(edited)  # raises what does not fit
@@ -300,24 +299,6 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: sections.Datase
     if not (new := [name for name in found if name not in known and not LATER.fullmatch(name)]):
         raise UserError("dataset: every class is in a step already; put images of a new one there")
     return new
-
-
-def _describe_training(text: str, first: int, last: int) -> str:
-    """Say what `dvc repro` will train: the steps ``first`` to ``last``, which have no checkpoint."""
-    wanted = dvc.stages_to_run(parsing.parse_yaml(text, project.PARAMS))
-    trained = [one for one in wanted if one.startswith(TRAINING)]
-    stages, steps = f"{TRAINING}{first}", f"step {first}"
-    if last > first:
-        stages, steps = f"{stages} to @{last}", f"steps {first} to {last}"
-    if all(one == stages for one in trained):
-        return f"`dvc repro` trains {steps}, and no other while the images of the others are the same"
-    reason = "other parameters have changed, too"
-    if not dvc.read_lock().keys() >= {f"{TRAINING}{step}" for step in range(1, first)}:
-        reason = (
-            f"{dvc.LOCK} does not record all finished steps, as after `python -m stages`; to keep them, take "
-            "the edit back and run `dvc commit -f` before `der add`"
-        )
-    return f"`dvc repro` trains {', '.join(trained)}, for {reason}"
 
 
 def describe_move(settings: Settings, planned: Steps) -> str | None:

@@ -58,7 +58,9 @@ def read_run(settings: Settings) -> report_page.FinishedRun:
         references=[
             *runs.published_references(images, protocol),
             *verdict.baselines(
-                [counts.sum(axis=1) for counts, _ in confusions], [step["nme"]["top1"] for step in steps]
+                [counts.sum(axis=1) for counts, _ in confusions],
+                [step["nme"]["top1"] for step in steps],
+                [step["frozen_top1"] for step in steps if "frozen_top1" in step],
             ),
             *([before] if before else []),
         ],

@@ -152,19 +152,24 @@ def compare(summary: Summary, reference: Reference) -> tuple[Measured, Measured]
     return difference(mean, reference.average), difference(last, reference.last)
 
 
-def baselines(images: Sequence[NDArray[np.int64]], nearest: Sequence[float]) -> list[Reference]:
-    """Return the accuracies without a classifier, on so many test ``images`` (K,) of each class by step.
+def baselines(
+    images: Sequence[NDArray[np.int64]], nearest: Sequence[float], frozen: Sequence[float] = ()
+) -> list[Reference]:
+    """Return accuracies of simpler ways, on so many test ``images`` (K,) of each class by step.
 
-    They are those of guessing, of naming the largest class where sizes differ, and ``nearest``, top-1 by the
-    nearest mean of exemplars.
+    They are those of guessing, of naming the largest class where sizes differ, and top-1 by the ``nearest``
+    mean of exemplars, and by ``frozen_top1`` of the metrics if all steps have it.
     """
     found = {
         "chance": ("guessing among all classes seen", [100 / len(counts) for counts in images]),
         "largest class": ("always the class of the most images", [100 * c.max() / c.sum() for c in images]),
         "nearest mean": ("of the exemplars' features in the same network", nearest),
+        "frozen": ("logistic regression on the exemplars, with the first extractor alone", frozen),
     }
     if all(counts.min() == counts.max() for counts in images):
         del found["largest class"]
+    if len(frozen) < len(images):
+        del found["frozen"]
     return [
         Reference(name, source, Measured(statistics.fmean(shares)), Measured(float(shares[-1])))
         for name, (source, shares) in found.items()
