@@ -1,23 +1,19 @@
 """evaluate@k: the test metrics after step k."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from der.core.files import SealedDirectory
 from der.data.arrays import load_memory, read_classes
-from der.evaluation.evaluate import Evaluation, evaluate_step, save_evaluation
-from der.evaluation.results import percent
+from der.evaluation.evaluate import Evaluation, evaluate_step, first_features, save_evaluation
 from der.model.architecture import MEANS, Outputs
 from der.model.checkpoint import Metadata, check_classes, load_checkpoint, load_classifier
 from der.model.records import KnownFeatures, read_records
 from der.pipeline import environment, project
 from der.pipeline.stage import Given, run_step
 from der.settings.sections import EvaluateSettings
-from der.train.convex import fit_classifier
-
-MOST, SHRINKAGE = 5000, 0.3  # exemplars of which a classifier is fitted in seconds; see ``fit_classifier``
 
 
 def run(step: int, given: Given) -> str:
@@ -29,14 +25,18 @@ def run(step: int, given: Given) -> str:
     tests = read_classes(images, names)
 
     def judge(
-        metadata: Metadata, outputs: Iterable[Outputs], means: NDArray[np.float32] | None = None
+        metadata: Metadata,
+        outputs: Iterable[Outputs],
+        means: NDArray[np.float32] | None = None,
+        exemplars: list[NDArray[np.float32]] | None = None,
     ) -> Evaluation:
         check_classes(place, metadata, steps)
         settings, kept = given.section(EvaluateSettings, "evaluate"), project.memory(step)
         sizes = {"checkpoint_bytes": SealedDirectory(place), "memory_bytes": SealedDirectory(kept)}
         in_bytes = {name: directory.bytes() for name, directory in sizes.items()}
+        memory = load_memory(kept)
         return evaluate_step(
-            metadata, load_memory(kept), tests, outputs, settings, means_KD=means, **in_bytes
+            metadata, memory, tests, outputs, settings, means_KD=means, exemplars=exemplars, **in_bytes
         )
 
     if not project.is_unused(project.features(images)):  # of a frozen network
@@ -52,33 +52,15 @@ def run(step: int, given: Given) -> str:
         checkpoint = load_checkpoint(place)
         compute = outputs_of(checkpoint.network, checkpoint.metadata.normalization, device)
         memory, first = load_memory(project.memory(step)), checkpoint.network.extractors[0].features
-        frozen: list[NDArray[np.float32]] = []  # features of the first extractor
-
-        def keep(outputs: Iterable[Outputs]) -> Iterator[Outputs]:
-            for one in outputs:
-                frozen.append(one.features[:, :first].copy())
-                yield one
-
         with environment.computing(f"evaluate {step}", device):
-            evaluation = judge(checkpoint.metadata, keep(compute(tests)))
-            if small := len(memory.labels) <= MOST:
-                shown = compute(memory.of_class(label).copy() for label in range(len(names)))
-                exemplars = [one.features[:, :first] for one in shown]
+            exemplars = first_features(compute, memory, first)
+            evaluation = judge(checkpoint.metadata, compute(tests), exemplars=exemplars)
         if environment.is_worker():
             return ""
-        if small:
-            evaluation.metrics["frozen_top1"] = judge_frozen(exemplars, frozen)
     given.confirm()
     save_evaluation(project.evaluation(step), evaluation, names)
     top1, count = evaluation.metrics["top1"], evaluation.metrics["test_images"]
     return f"evaluate {step}: top-1 {top1:.2f} % of {count:,} test images of {len(names)} classes"
-
-
-def judge_frozen(exemplars: list[NDArray[np.float32]], tests: list[NDArray[np.float32]]) -> float:
-    """Compute top-1 of a logistic regression on features (N, D) of each class's exemplars, in percent."""
-    fitted, _ = fit_classifier([features[:, None] for features in exemplars], "logistic", SHRINKAGE)
-    found = [(features @ fitted.weight_KP.T + fitted.bias_K).argmax(axis=1) for features in tests]
-    return percent(np.concatenate([labels == label for label, labels in enumerate(found)]))
 
 
 if __name__ == "__main__":

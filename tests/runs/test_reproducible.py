@@ -12,9 +12,11 @@ import yaml
 from PIL import Image
 
 import der
+from der.core.files import read_json
 from der.data.arrays import read_classes
 from der.evaluation.results import METRICS
 from der.pipeline.project import read_task
+from der.train.convex import fit_classifier
 from tests.runs.lab import CLASSES, RESULTS, Pipeline, Repro, digests, make_pipeline
 from tests.runs.pages import blocks
 
@@ -99,3 +101,19 @@ def test_predict_is_right_as_often_as_evaluate_measured(base: Pipeline, tmp_path
     metrics = json.loads((base.root / f"metrics/steps/{STEPS}" / METRICS).read_text(encoding="utf-8"))
     assert len(rows) == metrics["test_images"]
     assert 100 * float(np.mean(right)) == metrics["top1"]
+
+
+def test_the_frozen_baseline_is_of_the_first_extractor_and_the_exemplars(base: Pipeline) -> None:
+    data = base.root / "data"
+    first = der.load(data / "checkpoints/1", device="cpu")  # whose extractor is the first one of step 2
+    images, labels = (np.load(data / f"memory/2/{name}.npy") for name in ("images", "labels"))
+    exemplars = [first.transform(images[labels == label])[:, None] for label in range(len(CLASSES))]
+    fitted, _ = fit_classifier(exemplars, "logistic", 0.3)
+    metrics = read_json(base.root / "metrics/steps/2/metrics.json")
+    right = []
+    for label, name in enumerate(metrics["per_class"]):
+        features = first.transform(np.load(data / f"tasks/2/test/{name}.npy"))
+        right += [*((features @ fitted.weight_KP.T + fitted.bias_K).argmax(axis=1) == label)]
+    assert metrics["frozen_top1"] == pytest.approx(100 * np.mean(right), abs=1e-4)
+    page = (base.root / "metrics/report.html").read_text(encoding="utf-8")
+    assert "logistic regression on the exemplars, with the first extractor alone" in page

@@ -350,12 +350,20 @@ class DERClassifier:
         tests = split_known(labelled, learned.classes)
         with reproducible():
             metadata, device = learned.checkpoint.metadata, choose_device(self.device)
-            outputs = outputs_of(learned.checkpoint.network, metadata.normalization, device)(tests)
-            judged = metadata, learned.memory, tests, outputs, self.settings_.evaluate
-            means, (in_checkpoint, in_memory) = learned.checkpoint.means, learned.bytes
-            self._metrics = evaluate.evaluate_step(
-                *judged, means_KD=means, checkpoint_bytes=in_checkpoint, memory_bytes=in_memory
-            ).metrics
+            network, means = learned.checkpoint.network, learned.checkpoint.means
+            compute = outputs_of(network, metadata.normalization, device)
+            judged = metadata, learned.memory, tests, compute(tests), self.settings_.evaluate
+            exemplars, (in_checkpoint, in_memory) = None, learned.bytes
+            if means is None:
+                exemplars = evaluate.first_features(compute, learned.memory, network.extractors[0].features)
+            evaluation = evaluate.evaluate_step(
+                *judged,
+                means_KD=means,
+                exemplars=exemplars,
+                checkpoint_bytes=in_checkpoint,
+                memory_bytes=in_memory,
+            )
+            self._metrics = evaluation.metrics
         return self._metrics
 
     def compress(

@@ -3,7 +3,7 @@
 N test images of a class, B of all classes in label order, H and W pixels, C channels, K classes, D features
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from der.evaluation import results
 from der.model.architecture import Outputs
 from der.model.checkpoint import Metadata
 from der.settings.sections import EvaluateSettings
+from der.train.convex import fit_classifier
+
+MOST, SHRINKAGE = 5000, 0.3  # exemplars of which a classifier is fitted in seconds; see ``fit_classifier``
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,20 @@ def evaluate_step(
     settings: EvaluateSettings,
     *,
     means_KD: NDArray[np.float32] | None = None,
+    exemplars: Sequence[NDArray[np.float32]] | None = None,
     checkpoint_bytes: int,
     memory_bytes: int,
 ) -> Evaluation:
     """Evaluate a network by its ``outputs`` for the test images of each class.
 
     ``tests`` holds the test images (N, H, W, C) of each class seen, in label order. ``memory`` is that of the
-    same step, for prediction by the nearest mean of exemplars; ``means_KD`` are a frozen network's. The
-    metrics include the sizes of files. Raises UserError if the network's scores are not finite.
+    same step, for prediction by the nearest mean of exemplars; ``means_KD`` are a frozen network's, and
+    ``exemplars`` another's, see ``first_features``. The metrics include the sizes of files. Raises UserError
+    if the network's scores are not finite.
     """
     outputs = [*outputs] if means_KD is not None else outputs
-    judged = judge_tests(metadata, memory.class_means, tests, outputs)
+    width = 0 if exemplars is None else exemplars[0].shape[1]
+    judged = judge_tests(metadata, memory.class_means, tests, outputs, width)
     labels, predictions = judged.labels, judged.predictions
     metrics: results.StepMetrics = {
         "step": len(metadata.steps),
@@ -63,12 +69,26 @@ def evaluate_step(
     }
     if means_KD is not None and metadata.familiarity is not None and len(tests) > 2:
         metrics["unknown_auroc"] = metadata.familiarity.unknown_auroc([*outputs], means_KD)
+    if exemplars is not None:
+        fitted, _ = fit_classifier([features[:, None] for features in exemplars], "logistic", SHRINKAGE)
+        scores = judged.first @ fitted.weight_KP.T + fitted.bias_K
+        metrics["frozen_top1"] = results.percent(scores.argmax(axis=1) == labels)
     height, width = tests[0].shape[1:3]
     mistakes = results.find_mistakes(
         predictions, labels, metadata.class_names, results.most_mistakes(height * width)
     )
     counts = results.confusion_matrix(labels, predictions.predicted, len(tests))
     return Evaluation(metrics, counts, predictions, results.with_images(mistakes, tests))
+
+
+def first_features(
+    compute: Callable[[Iterable[NDArray[np.uint8]]], Iterable[Outputs]], memory: Memory, features: int
+) -> list[NDArray[np.float32]] | None:
+    """Compute the ``features`` of the first extractor for each class's exemplars; None if they are many."""
+    if len(memory.labels) > MOST:
+        return None
+    classes = (memory.of_class(label).copy() for label in range(len(memory.class_means)))
+    return [one.features[:, :features] for one in compute(classes)]
 
 
 def save_evaluation(path: Path, evaluation: Evaluation, names: list[str]) -> None:
@@ -88,6 +108,7 @@ class Judgement:
     ranks: NDArray[np.int64]  # (B,) of the true class, by the classifier's scores
     nme_ranks: NDArray[np.int64]  # (B,) by nearest mean of exemplars
     predictions: results.Predictions
+    first: NDArray[np.float32]  # (B, width), the first of the features
 
 
 def judge_tests(
@@ -95,6 +116,7 @@ def judge_tests(
     means_KD: NDArray[np.float32],
     tests: Sequence[NDArray[np.uint8]],
     outputs: Iterable[Outputs],
+    width: int = 0,
 ) -> Judgement:
     """Rank and predict each class's test images (N, H, W, C); raises UserError if a score is not finite."""
     labels = np.repeat(np.arange(len(tests)), [len(images) for images in tests])
@@ -107,7 +129,8 @@ def judge_tests(
         own = labels[start : start + len(logits)]
         by_means = results.ranks(results.nearest_mean_scores(some.features, means), own)
         guess = results.predict(logits)
-        found.append((results.ranks(logits, own), by_means, guess.predicted, guess.confidence))
+        first = some.features[:, :width].copy()
+        found.append((results.ranks(logits, own), by_means, guess.predicted, guess.confidence, first))
         start += len(logits)
-    ranks, nme_ranks, predicted, confidence = map(np.concatenate, zip(*found, strict=True))
-    return Judgement(labels, ranks, nme_ranks, results.Predictions(predicted, confidence))
+    ranks, nme_ranks, predicted, confidence, first = map(np.concatenate, zip(*found, strict=True))
+    return Judgement(labels, ranks, nme_ranks, results.Predictions(predicted, confidence), first)

@@ -86,7 +86,7 @@ class StepMetrics(Breakdown):
         Percent, see ``Familiarity.unknown_auroc``; only of a frozen network with three or more classes.
     frozen_top1
         Percent, top-1 of a logistic regression on the exemplars, with the features of the first extractor
-        alone; only of other networks in the pipeline, with at most 5,000 exemplars.
+        alone; only of other networks, with at most 5,000 exemplars.
     """
 
     step: int
