@@ -1,10 +1,12 @@
-"""`python -m bench.baselines`: DER and simple baselines on the digits, in the steps of preset digits.
+"""`python -m bench.baselines`: DER, other rebalancings of it, and simple baselines, step by step.
 
-docs/baselines.md says what is compared; this renews its table. A finished run is kept in
-bench/results/baselines/digits.json and is not run again.
+On the digits, in the steps of preset digits; with --images on 20 classes of CIFAR-100, in those of
+bench.additions. docs/baselines.md says what is compared; this renews its tables. A finished run is kept in
+bench/results/baselines and is not run again.
 """
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -16,13 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import der
+from bench import additions
 from bench.results_file import describe_processor
 from der.core.files import atomic_file
 from der.data.sources.registry import digits
+from der.model.network import Network
+from der.train.batches import TrainingImages
+from der.train.engine import StepRun
+from der.train.step import Rebalanced, find_rebalancing
 from tools.results.render import put_block
 
-RESULTS, PAGE = Path("bench/results/baselines/digits.json"), Path("docs/baselines.md")
-SEEDS = range(4)
+RESULTS, PAGE = Path("bench/results/baselines"), Path("docs/baselines.md")
 STEPS = ((0, 4), (4, 6), (6, 8), (8, 10))  # first label of each step, and the one after its last
 REPLAY = {  # one extractor goes on training
     "network__expansion": False,
@@ -31,8 +37,15 @@ REPLAY = {  # one extractor goes on training
 }
 # With the smallest memory that the library takes: an exemplar a class.
 FINE_TUNING = REPLAY | {"memory__budget": 1, "memory__allocation": "per_class"}
+OWN = "weight_alignment"  # the rebalancing of both recipes
+OTHERS = {
+    "none": "DER, none",
+    "classifier_learning": "DER, classifier learning",
+    "logistic": "DER, logistic",
+    "lda": "DER, lda",
+}
 
-Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # (N, 8, 8, 1), and labels (N,)
+Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # (N, H, W, C), and labels (N,)
 Scores = Iterator[dict[str, float]]  # after each step, by method: top-1 from 0 to 1
 
 
@@ -44,7 +57,16 @@ class Step(NamedTuple):
     tests: Images
 
 
-def list_steps() -> list[Step]:
+class Data(NamedTuple):
+    """A data set in steps, for a seed, and its recipe."""
+
+    name: str
+    seeds: int
+    list_steps: Callable[[int], list[Step]]
+    make: Callable[[int], der.DERClassifier]
+
+
+def list_digits(seed: int = 0) -> list[Step]:
     """The images of every step, divided into training and tests as the pipeline divides them."""
     classes = list(digits(der.preset("digits").dataset))
 
@@ -56,23 +78,83 @@ def list_steps() -> list[Step]:
     return [Step(take(*step, False), take(0, step[1], False), take(0, step[1], True)) for step in STEPS]
 
 
-def learn_steps(name: str, changes: dict[str, Any], steps: Sequence[Step], seed: int) -> Scores:
-    """One classifier learns step by step; DER is tested by its class means, too."""
-    model = der.DERClassifier("digits", random_state=seed, device="cpu", **changes)
+def list_cifar(images: Path, seed: int) -> list[Step]:
+    """The steps of the comparison of additions, of the same seed."""
+    parts = [uses for _, uses in additions.read_steps(images, seed)]
+
+    def upto(use: str, number: int) -> Images:
+        x, y = zip(*(part[use] for part in parts[: number + 1]), strict=True)
+        return np.concatenate(x), np.concatenate(y)
+
+    return [Step(one["train"], upto("train", k), upto("test", k)) for k, one in enumerate(parts)]
+
+
+def all_data(images: Path) -> dict[str, Data]:
+    def classify_digits(seed: int) -> der.DERClassifier:
+        return der.DERClassifier("digits", random_state=seed, device="cpu")
+
+    def classify_cifar(seed: int) -> der.DERClassifier:
+        return additions.classifier_of("plain", seed)
+
+    return {
+        "digits": Data("digits", 4, list_digits, classify_digits),
+        "cifar": Data("cifar", 3, lambda seed: list_cifar(images, seed), classify_cifar),
+    }
+
+
+def learn_steps(
+    name: str, changes: dict[str, Any], steps: Sequence[Step], model: der.DERClassifier
+) -> Scores:
+    """One classifier learns step by step."""
+    model.set_params(**changes)
     for step in steps:
         model.partial_fit(*step.new)
-        metrics = model.evaluate(*step.tests)
-        means = {"nearest class mean": metrics["nme"]["top1"] / 100} if name == "DER" else {}
-        yield {name: metrics["top1"] / 100, **means}
+        yield {name: model.score(*step.tests)}
 
 
-def fit_frozen(steps: Sequence[Step], seed: int) -> Scores:
+class Head(NamedTuple):
+    weight: NDArray[np.float32]  # (classes, features)
+    bias: NDArray[np.float32]
+    seconds: float  # that a core was busy with it
+
+
+_heads: list[dict[str, Head]] = []  # of each step after the first, by rebalancing
+
+
+def rebalance_in_all_ways(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
+    """The recipe's rebalancing; the classifiers of the others, of the same extractors, are kept aside."""
+    _heads.append({})
+    for name in OTHERS:
+        own, busy = copy.deepcopy(network), time.process_time()
+        find_rebalancing(name)(run, own, images)
+        weight, bias = (one.detach().numpy() for one in (own.head.weight, own.head.bias))
+        _heads[-1][name] = Head(weight, bias, time.process_time() - busy)
+    return find_rebalancing(OWN)(run, network, images)
+
+
+def learn_der(steps: Sequence[Step], model: der.DERClassifier) -> Scores:
+    """DER, tested with all rebalancings and by its class means."""
+    model.set_params(train__incremental__rebalancing=f"{__name__}:{rebalance_in_all_ways.__name__}")
+    for step in steps:
+        model.partial_fit(*step.new)
+        metrics, features = model.evaluate(*step.tests), model.transform(step.tests[0])
+        found = {"DER": metrics["top1"] / 100, "nearest class mean": metrics["nme"]["top1"] / 100}
+        for name, label in OTHERS.items():
+            found[label] = found["DER"]  # at step 1 nothing is rebalanced
+            if _heads:
+                head = _heads[-1][name]
+                guess = model.classes_[(features @ head.weight.T + head.bias).argmax(axis=1)]
+                found[label] = float(np.mean(guess == step.tests[1]))
+        yield found
+
+
+def fit_frozen(steps: Sequence[Step], model: der.DERClassifier) -> Scores:
     """The network of step 1 stays; a linear classifier is fitted to its features of all images so far."""
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
     from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
-    model = der.DERClassifier("digits", random_state=seed, device="cpu").fit(*steps[0].new)
+    model.partial_fit(*steps[0].new)
     for step in steps:
         head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         (images, labels), (tests, truth) = step.seen, step.tests
@@ -80,36 +162,44 @@ def fit_frozen(steps: Sequence[Step], seed: int) -> Scores:
         yield {"frozen network": float(head.score(model.transform(tests), truth))}
 
 
-def fit_jointly(steps: Sequence[Step], seed: int) -> Scores:
+def fit_jointly(steps: Sequence[Step], model: der.DERClassifier) -> Scores:
     """A new network at every step, trained on all images of all classes so far."""
     for step in steps:
-        model = der.DERClassifier("digits", random_state=seed, device="cpu").fit(*step.seen)
-        yield {"joint training": model.score(*step.tests)}
+        yield {"joint training": model.fit(*step.seen).score(*step.tests)}
 
 
-RUNS: dict[str, Callable[[Sequence[Step], int], Scores]] = {
-    "DER": lambda steps, seed: learn_steps("DER", {}, steps, seed),
-    "replay": lambda steps, seed: learn_steps("replay", REPLAY, steps, seed),
-    "fine-tuning": lambda steps, seed: learn_steps("fine-tuning", FINE_TUNING, steps, seed),
+RUNS: dict[str, Callable[[Sequence[Step], der.DERClassifier], Scores]] = {
+    "DER": learn_der,
+    "replay": lambda steps, model: learn_steps("replay", REPLAY, steps, model),
+    "fine-tuning": lambda steps, model: learn_steps("fine-tuning", FINE_TUNING, steps, model),
     "frozen network": fit_frozen,
     "joint training": fit_jointly,
 }
 KEPT = {  # in the order of the table: the old images that a method keeps
     **dict.fromkeys(("joint training", "frozen network"), "all"),
-    **dict.fromkeys(("DER", "nearest class mean", "replay"), "200"),
+    **dict.fromkeys(("DER", *OTHERS.values(), "nearest class mean", "replay"), "200"),
     "fine-tuning": "1 a class",
 }
 
 
-def run(name: str, steps: Sequence[Step], seed: int) -> list[dict[str, Any]]:
-    """A row for each method that the run tells of: top-1 after every step, in percent."""
+def run(name: str, data: Data, seed: int) -> list[dict[str, Any]]:
+    """A row for each method that the run tells of: top-1 after every step, in percent.
+
+    The seconds of another rebalancing are its own at the last step, not of the run.
+    """
+    _heads.clear()
     busy = time.process_time()
-    found = list(RUNS[name](steps, seed))
-    seconds = round(time.process_time() - busy, 1)
-    top1 = {method: [round(100 * one[method], 2) for one in found] for method in found[0]}
+    found = list(RUNS[name](data.list_steps(seed), data.make(seed)))
+    whole = time.process_time() - busy - sum(one.seconds for heads in _heads for one in heads.values())
+    seconds = {label: _heads[-1][name].seconds for name, label in OTHERS.items() if _heads}
     return [
-        {"method": method, "seed": seed, "top1": values, "core_seconds": seconds}
-        for method, values in top1.items()
+        {
+            "method": method,
+            "seed": seed,
+            "top1": [round(100 * one[method], 2) for one in found],
+            "core_seconds": round(seconds.get(method, whole), 1),
+        }
+        for method in found[0]
     ]
 
 
@@ -129,19 +219,26 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    record = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"runs": []}
-    steps = list_steps()
-    for seed in SEEDS:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, help="CIFAR-100 as .npz: train_x, train_y, test_x, test_y")
+    parser.add_argument("--seeds", type=int, nargs="*")
+    options = parser.parse_args()
+    data = all_data(options.images)["cifar" if options.images else "digits"]
+    place = RESULTS / f"{data.name}.json"
+    for seed in range(data.seeds) if options.seeds is None else options.seeds:
         for name in RUNS:
+            record = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {"runs": []}
             if (name, seed) in {(row["method"], row["seed"]) for row in record["runs"]}:
                 continue
-            record["runs"] += run(name, steps, seed)
+            found = run(name, data, seed)
+            record["runs"] += found
             record["machine"] = describe_processor()
-            with atomic_file(RESULTS) as partial:
+            with atomic_file(place) as partial:
                 partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            print(*record["runs"][-1].values(), flush=True)
-    PAGE.write_text(put_block(PAGE, "baselines", format_rows(record["runs"])), encoding="utf-8")
+            print(*(one.values() for one in found), flush=True)
+    PAGE.write_text(put_block(PAGE, f"baselines: {data.name}", format_rows(record["runs"])), encoding="utf-8")
 
 
 if __name__ == "__main__":
