@@ -7,6 +7,7 @@ bench/results/baselines and is not run again.
 
 import argparse
 import copy
+import dataclasses
 import json
 import math
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 import der
@@ -126,7 +128,9 @@ def rebalance_in_all_ways(run: StepRun, network: Network, images: TrainingImages
     _heads.append({})
     for name in OTHERS:
         own, busy = copy.deepcopy(network), time.process_time()
-        find_rebalancing(name)(run, own, images)
+        incremental = replace(run.settings.incremental, rebalancing=name)
+        named = dataclasses.replace(run, settings=replace(run.settings, incremental=incremental))
+        find_rebalancing(name)(named, own, images)
         weight, bias = (one.detach().numpy() for one in (own.head.weight, own.head.bias))
         _heads[-1][name] = Head(weight, bias, time.process_time() - busy)
     return find_rebalancing(OWN)(run, network, images)

@@ -19,7 +19,7 @@ def run(given: Given) -> str:
         counts = download(settings, directory)
         given.confirm()
     keep_files_of_classes(files)
-    others = f"; passed over, by their names no pictures: {counts.passed_over}" if counts.passed_over else ""
+    others = f"; skipped, by name not pictures: {counts.passed_over}" if counts.passed_over else ""
     return (
         f"download: {counts.train} training and {counts.test} test images "
         f"of {counts.classes} classes ({settings.source}){others}"

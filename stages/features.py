@@ -1,6 +1,6 @@
 """features: the features of all images under a frozen network, which every image goes through once.
 
-Where the network learns, it leaves markers. What earlier runs have computed of the same images, it takes.
+If the network learns, the stage leaves markers. It takes what earlier runs computed of the same images.
 """
 
 import sys

@@ -1,5 +1,7 @@
 """split: divide the data set over the steps of the protocol."""
 
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 from der.core.errors import printable
@@ -32,15 +34,15 @@ def run(given: Given) -> str:
                 project.mark_unused("split", step, task / "train", task / "test")
         given.confirm()
     sizes = ", ".join(str(len(names)) for names in steps)
-    return f"split: {len(steps)} steps of {sizes} classes{describe_tail(names)}"
+    return f"split: {len(steps)} steps of {sizes} classes{describe_tail(training)}"
 
 
-def describe_tail(names: list[str]) -> str:
+def describe_tail(training: list[dict[str, list[str]]]) -> str:
     """Tell of classes with very different numbers of training images, for top-1 hides the rare ones."""
-    counts = sorted(
-        (len(images), name) for images, name in zip(read_classes(TRAIN, names), names, strict=True)
-    )
-    (few, rare), (many, common) = counts[0], counts[-1]
+    found = Counter[str]()
+    for name, several in chain(*map(dict.items, training)):
+        found[name] += sum(map(len, read_classes(TRAIN, several)))
+    (common, many), (rare, few) = found.most_common()[0], found.most_common()[-1]
     if many < TAIL * few:
         return ""
     return printable(f"; {few} training images of {rare}, {many} of {common}: judge by the mean over classes")

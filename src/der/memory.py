@@ -48,9 +48,8 @@ def build_memory(
     old = (joined.images.pick(pool).copy() for pool in pools)
     kept, means, start = [], [], len(joined.images)
     for label, features_ND in enumerate(features(old)):
-        chosen = np.arange(len(features_ND))
-        if again[label]:
-            chosen = select(features_ND, per_class, settings, label)
+        own = features_ND, per_class, settings, label
+        chosen = select(*own) if again[label] else np.arange(len(features_ND))
         means.append(class_mean(features_ND[chosen]))
         kept.append(pools[label][chosen])
     for images, features_ND in zip(new_classes, features(new_classes), strict=True):

@@ -62,11 +62,11 @@ def test_photos_for_a_later_step_are_no_class_and_come_with_that_step() -> None:
     assert arriving(names, steps) == [
         {"ant": ["ant"]},
         {"bee": ["bee", "bee@1"], "ant": ["ant@2"]},
-        {"cat": ["cat", "cat@2"], "ant": ["ant@3"]},  # not before the class itself; step 9 is not there
-        {"dog": ["dog"]},
+        {"cat": ["cat", "cat@2"], "ant": ["ant@3"]},  # not before the class itself
+        {"dog": ["dog"], "cat": ["cat@9"]},  # with the last step, if there is none of that number
     ]
     assert arriving(names, [["bee"]]) == [{"bee": ["bee", "bee@1"]}]
-    with pytest.raises(UserError, match=r"^eel@2: there is no class eel, whose photos these would be"):
+    with pytest.raises(UserError, match=r"^eel@2: @ marks more photos of a class, but eel is none"):
         plan_steps([*names, "eel@2"], settings())
 
 

@@ -72,8 +72,7 @@ def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) ->
             None, NAMES[:1], builders.training_images(1, [9, 7]), settings, recorder, network=plain
         )
     assert str(caught.value) == (
-        "train.masks: backbone plain has no channel masks, for only of cifar_resnet and resnet it is known "
-        "which layers must lose a channel together; write null"
+        "train.masks: backbone plain has no channel masks, only cifar_resnet and resnet have; write null"
     )
     assert recorder.phases == []
 

@@ -85,7 +85,7 @@ def test_bad_parameters(pattern: str, replacement: str, message: str) -> None:
             "params.yaml: network.weights: those of timm:resnet18 are for images of 3 ",
         ),
         ({"dataset.path": ""}, "dataset.path: there is no path without a name, "),
-        ({"dataset.path": "my.zip"}, "dataset.path: there is no my.zip, and DVC looks for it whatever the "),
+        ({"dataset.path": "my.zip"}, "dataset.path: there is no my.zip, which DVC needs with every "),
         *(
             ({"dataset.path": path}, f"dataset.path: {path} holds what stages write, ")
             for path in (".", "data", "data/raw", "data/checkpoints/1", "metrics/../data/tasks/1")
@@ -108,7 +108,7 @@ def test_values_that_cannot_be(values: dict[str, Any], message: str, monkeypatch
         (None, "timm:test_efficientnet", 160),
         (64, "timm:test_efficientnet", None),
         (8, "cifar_resnet", None),
-        (None, "cifar_resnet", "backbone cifar_resnet takes images of any; write the pixels"),
+        (None, "cifar_resnet", "null, but cifar_resnet has no side of its own; write the pixels"),
         (64, "timm:test_vit", "timm:test_vit takes images of 160 pixels alone; write null"),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_class_that_moves_known_ones_is_added_not_just_made_room_for(
     Path("data/checkpoints/1/network.json").write_text('{"steps": [["bee", "cat"]]}')
     write_chain(1)
     assert refusal() == "error: protocol: 2 steps, but chain.yaml holds 1; run `der add`"
-    assert "known classes move" in capsys.readouterr().out
+    assert "move known ones" in capsys.readouterr().out
 
 
 def test_user_defined_code_that_dvc_would_not_see(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

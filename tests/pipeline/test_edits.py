@@ -98,8 +98,8 @@ def test_what_has_changed_is_printed() -> None:
         "  memory.allocation: total -> per_class",
         "chain.yaml: 10 -> 11 steps",
         "`der plan` lists what `dvc repro` runs",
-        "dataset.path: there is no data/images, and DVC looks for it whatever the source; name what exists, "
-        "data/images for one",
+        "dataset.path: there is no data/images, which DVC needs with every source; name an existing path, "
+        "as data/images",
     ]
     assert apply_preset("paper_b50_10", "podnet_3").splitlines()[1] == (
         "  protocol.class_order: [television, apple, oak_tree, ... 100 in all] -> "
@@ -189,7 +189,7 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
             [],
             [],
             {"dataset.path": "i.tar.gz"},
-            r"dataset: only its images tell .+; name them, `der add NAME \.\.\.`",
+            r"dataset: its classes cannot be listed; name the new ones, `der add NAME \.\.\.`",
         ),
     ],
 )
@@ -230,7 +230,9 @@ def test_new_classes_that_move_known_ones_are_announced(
     set_parameters(project.PARAMS, values)
     settings = load_settings()
     sentence = describe_move(settings, planned_steps(settings) or [])
-    start = f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
+    start = (
+        f"new classes ({', '.join(new)}) move known ones to other steps: step {first} and all after it train "
+    )
     assert sentence is None if first is None else (sentence or "").startswith(start)
 
 

@@ -19,5 +19,5 @@ def test_a_long_tail_is_told_of(
     with sealed_directory(Path("data/raw/train")) as directory:
         for name, count in zip("abc", counts, strict=True):
             np.save(directory / f"{name}.npy", np.zeros((count, 2, 2, 1), np.uint8))
-    found = describe_tail(["c", "a", "b"])
+    found = describe_tail([{"c": ["c"], "a": ["a"]}, {"b": ["b"]}])
     assert found == (f"; {said}: judge by the mean over classes" if said else "")

@@ -68,9 +68,7 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     write_images(pipeline.root / "data/images/train", ["aardvark"])  # first by alphabet
     (pipeline.root / "data/images/train/aardvark/about.txt").touch()
     warned = pipeline.succeed("python", "-m", "stages.check").splitlines()[0]
-    assert warned.startswith(
-        "warning: known classes move, for aardvark come among them: step 1 and all after"
-    )
+    assert warned.startswith("warning: new classes (aardvark) move known ones to other steps: step 1 and all")
     before = pipeline.results()
     add, repro = FOLDER.splitlines()
     added = pipeline.shell(add).splitlines()[0]
@@ -89,8 +87,8 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     ]
     assert sorted(ran) == sorted(expected) and set(ran) <= set(planned)
     assert not {"train_task@1", "train_task@2"} & set(planned)
-    assert "; passed over, by their names no pictures: 1\n" in printed
-    assert "known classes move" not in printed
+    assert "; skipped, by name not pictures: 1\n" in printed
+    assert "move known ones" not in printed
     after = pipeline.results()
     earlier = [path for path in before if re.search(r"/[0-2](/|\.)", path)]
     assert earlier and all(after[path] == before[path] for path in earlier)
@@ -110,12 +108,11 @@ def test_new_photos_of_old_classes_come_with_the_newest_step(pipeline: Pipeline)
         for index in range(count):
             (pipeline.root / f"more/{name}/{index}.png").rename(images / name / f"more{index}.png")
     assert "train_task@1" in pipeline.plan()
-    assert pipeline.der("plan").splitlines()[-1] == (
-        "other photos of ant: steps 1 to 2 train anew; after `der add --photos`, new ones come with step 2"
-    )
+    said = "with `der add --photos`, new photos of ant train step 2 alone"
+    assert pipeline.der("plan").splitlines()[-1] == said
     add, repro = PHOTOS.splitlines()
     assert repro.split()[:2] == ["dvc", "repro"] and pipeline.shell(add).splitlines() == [
-        "ant: 3 photos come with step 2",
+        "ant: 3 photos moved to ant@2",
         "`der plan` lists what `dvc repro` runs",
     ]
     assert len([*(images / "ant@2").iterdir()]) == 3 and len([*(images / "cat").iterdir()]) == IMAGES + 1
@@ -137,7 +134,10 @@ def test_new_photos_of_old_classes_come_with_the_newest_step(pipeline: Pipeline)
     assert after == pipeline.from_scratch()
 
     for words, sentence in [
-        (("add", "--photos"), "data/images: no class of an earlier step has new photos, known and"),
+        (("add", "--photos"), "dataset: no new photos of an earlier step's class, or its other files"),
+        (("add", "--photos", "cat"), "cat: no new photos of an earlier step's class, or its other files"),
+        (("rename", "ant", "cat@2"), "cat@2: @ marks photos for a later step; give another name"),
+        (("rename", "ant", "a/b"), "a class name has 1 to 240 bytes, no dot in front"),
         (("add",), "dataset: every class is in a step already"),
     ]:
         done = pipeline.command("python", "-m", "der", *words, PYTHONPATH="src")

@@ -108,7 +108,7 @@ def test_bounds_are_kept_and_named(
 
 COLOUR = {"dataset.channels": 3, "network.mean": [0.5] * 3, "network.std": [0.2] * 3}
 SEED = "write whole numbers from 0 to 4294967295"
-FORMS = "of whole numbers alone or of text (in quotes) alone or alphabetical"
+FORMS = "alphabetical, a whole number, a list of whole numbers, or a list of class names (in quotes)"
 CROP = "train.augmentation.resized_crop: write the smallest and the largest fraction, [0.08, 1.0], or null"
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dataset.path": "~/images"}, "dataset.path: DVC does not expand '~'; write the path in full"),
@@ -146,7 +146,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"protocol.class_order": [1, "a"]},
-        f"protocol.class_order: [1, 'a'] does not fit; write a whole number or a list ([...]) {FORMS}",
+        f"protocol.class_order: [1, 'a'] does not fit; write {FORMS}",
     ),
     ({"protocol.class_order": -1}, f"protocol.class_order: -1 is no seed; {SEED}"),
     ({"protocol.class_order": [2**32]}, f"protocol.class_order: 4294967296 is no seed; {SEED}"),

@@ -119,7 +119,7 @@ def warnings_of(steps: list[list[str]], counts: list[int], rebalancing: str) -> 
 def test_a_new_class_of_few_images_is_told_of() -> None:
     steps = [["a", "b"], ["c", "elk\n"]]
     assert warnings_of(steps, [20, 20, 9, 2], "classifier_learning") == [
-        "training images of class elk\\n: 2, and classifier learning takes as many of every class, 8 of 51; "
+        "training images of class elk\\n: 2, so classifier learning takes only 2 of each, 8 of 51; "
         "add some, or write train.incremental.rebalancing: weight_alignment"
     ]
     for counts in ([20, 20, 10, 10], [2, 20, 9, 2], [9, 9, 9, 9], [3, 20, 30, 30]):
@@ -199,10 +199,22 @@ def see_in_training_mode(network: Network) -> None:
         (lambda network: None, ([], None), "returns tuple; return Rebalanced"),
         (lambda network: None, Rebalanced(None), "returns Rebalanced; return Rebalanced"),  # type: ignore[arg-type]
         (lambda network: None, Rebalanced([1]), "returns Rebalanced; return Rebalanced"),  # type: ignore[list-item]
-        (other_head, Rebalanced([]), "puts another classifier into the network; change its weights in place"),
-        (shorter, Rebalanced([]), "puts another classifier into the network; change its weights in place"),
-        (train_extractor, Rebalanced([]), "changes an extractor; change the classifier alone"),
-        (see_in_training_mode, Rebalanced([]), "changes an extractor; change the classifier alone"),
+        (
+            other_head,
+            Rebalanced([]),
+            "changes more than the classifier's weights in place; change these alone",
+        ),
+        (shorter, Rebalanced([]), "changes more than the classifier's weights in place; change these alone"),
+        (
+            train_extractor,
+            Rebalanced([]),
+            "changes more than the classifier's weights in place; change these alone",
+        ),
+        (
+            see_in_training_mode,
+            Rebalanced([]),
+            "changes more than the classifier's weights in place; change these alone",
+        ),
     ],
 )
 def test_what_else_it_does_is_refused(

@@ -110,13 +110,6 @@ def takes(*names: str, **options: Any) -> Callable[[Command], Command]:
     return declare
 
 
-def count(text: str) -> int:
-    """Read a whole number of at least 1."""
-    if (value := int(text)) < 1:
-        raise ValueError
-    return value
-
-
 @takes("name", nargs="?", metavar="NAME", help="a preset; without it, all are listed")
 @takes("--class-order", metavar="ORDER", help="a class order for CIFAR-100, as `der preset` lists them")
 def preset(arguments: Namespace) -> None:
@@ -129,11 +122,11 @@ def preset(arguments: Namespace) -> None:
         print(edits.apply_preset(arguments.name, arguments.class_order))
 
 
-@takes("length", type=count, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)")
+@takes("length", type=int, nargs="?", metavar="N", help="number of steps (default: those of params.yaml)")
 def chain(arguments: Namespace) -> None:
-    """Write chain.yaml with as many steps as the protocol has, or N, for a sweep over protocols.
+    """Write the number of steps that can run to chain.yaml: the protocol's, or N.
 
-    Longer protocols cannot run.
+    A sweep needs its longest protocol's.
     """
     from der.pipeline.edits import resize_chain
 
@@ -142,12 +135,12 @@ def chain(arguments: Namespace) -> None:
 
 
 @takes("names", nargs="*", metavar="NAME", help="a class, as its folder is named")
-@takes("--photos", action="store_true", help="add new photos of classes of earlier steps to the newest step")
+@takes("--photos", action="store_true", help="add new photos of old classes to the newest step")
 def add(arguments: Namespace) -> None:
-    """Add classes as one more step of the protocol; finished steps stay as they are.
+    """Add a step of new classes, or with --photos new photos to the newest step.
 
-    Without names, it adds all classes of the images that are in no step yet. With --photos, it adds no class:
-    new photos of the named or of all old classes move to folders like ant@3, from which step 3 takes them.
+    Without names it adds all classes that are in no step yet; finished steps stay as they are. With --photos,
+    new photos of old classes (NAME, or all) move to folders like ant@3; the newest step, 3, trains on them.
     """
     from der.pipeline import edits
 
@@ -185,7 +178,7 @@ def check(arguments: Namespace) -> None:
     print("params.yaml and chain.yaml are good")
 
 
-@takes("--json", action="store_true", help="print metrics/summary.json, if it is of these results")
+@takes("--json", action="store_true", help="print metrics/summary.json, unless it is outdated")
 def show(arguments: Namespace) -> None:
     """Show the results of the last run as a table, and where to look next."""
     from der.pipeline.runs import show_results
@@ -207,10 +200,12 @@ def report(arguments: Namespace) -> None:
 
 @takes("checkpoint", type=Path, metavar="CHECKPOINT", help="data/checkpoints/<step>")
 @takes("pictures", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
-@takes("--top", type=count, default=3, metavar="K", help="classes per picture (default: 3)")
+@takes("--top", type=int, default=3, metavar="K", help="classes per picture (default: 3)")
 @takes("--csv", action="store_true", help="comma-separated, with a heading")
 @takes("--json", action="store_true", help="a line of JSON for each picture")
-@takes("--unknown", action="store_const", const="unknown", help="name what is like no class unknown")
+@takes(
+    "--unknown", action="store_const", const="unknown", help="print unknown for what is unlike all classes"
+)
 @takes(
     "--precision",
     choices=PRECISIONS,
@@ -351,7 +346,7 @@ def plan(arguments: Namespace) -> None:
 
 @takes("--repair", action="store_true", help="remove or restore damaged files")
 def verify(arguments: Namespace) -> None:
-    """Find every damaged file among the results and in DVC's cache; --repair removes it.
+    """Find damaged files among the results and in DVC's cache; --repair mends them.
 
     The next `dvc repro` restores removed files from the cache, or runs their stage. A damaged object of the
     cache is restored if the results have the same bytes. Do not use it while stages run. The exit status is

@@ -62,7 +62,7 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
     names = [name for name in names if name not in photos]
     for name, of in photos.items():
         if of not in names:
-            raise UserError(f"{name}: there is no class {of}, whose photos these would be; rename it")
+            raise UserError(f"{name}: @ marks more photos of a class, but {of} is none; rename the folder")
     if settings.steps is not None:
         steps = [[*map(composed, step)] for step in settings.steps]
         if not steps or [] in steps:
@@ -82,13 +82,14 @@ def plan_steps(names: list[str], settings: ProtocolSettings) -> list[list[str]]:
 def arriving(names: Iterable[str], steps: list[list[str]]) -> list[dict[str, list[str]]]:
     """Return, for each step and each class, the names in ``names`` under which its training images come.
 
-    Those of a new class come under its own name. Those of ant@3 come with step 3, or with ant if it is later.
+    A new class comes under its name; ant@3 with step 3, with ant's own step if that is later, or with the
+    last step if there is no step 3.
     """
     found = [{name: [name] for name in classes} for classes in steps]
     own = {name: step for step, classes in enumerate(steps, start=1) for name in classes}
     for name in sorted(names):
-        if (later := LATER.fullmatch(name)) and later[1] in own and int(later[2]) <= len(steps):
-            step = max(own[later[1]], int(later[2]))
+        if (later := LATER.fullmatch(name)) and later[1] in own:
+            step = min(max(own[later[1]], int(later[2])), len(steps))
             found[step - 1].setdefault(later[1], []).append(name)
     return found
 

@@ -43,7 +43,7 @@ CHOICES = {
 
 
 def presets() -> dict[str, str]:
-    """Return a sentence for the name of each preset, which ``preset`` and ``DERClassifier`` take."""
+    """Map names of presets, which ``preset`` and ``DERClassifier`` take, to a sentence on each."""
     texts = {name: (DIRECTORY / f"{name}.yaml").read_text(encoding="utf-8") for name in list_names()}
     return {name: text.partition("\n")[0].removeprefix("# ") for name, text in texts.items()}
 
@@ -79,7 +79,7 @@ def backbone_side(settings: Settings) -> int | None:
     """Return the image side of the backbone, or None if settings name a side; raises UserError if unknown."""
     backbone, side = backbones.choose_backbone(settings.network), settings.dataset.image_side
     if side is None and backbone.side is None:
-        fault = f"dataset.image_side: backbone {settings.network.backbone} takes images of any"
+        fault = f"dataset.image_side: null, but {settings.network.backbone} has no side of its own"
         raise UserError(f"{fault}; write the pixels")
     if backbone.fixed_side and side not in (None, backbone.side):
         takes = f"{settings.network.backbone} takes images of {backbone.side} pixels alone"

@@ -55,18 +55,18 @@ class Model(sections.Section, frozen=True):
 class DERClassifier:
     """Dynamically Expandable Representation (Yan, Xie, He; CVPR 2021) on arrays of images.
 
-    Every call of ``partial_fit`` is an incremental step: it adds new classes, and the network grows by one
-    feature extractor. Exemplars in memory represent the old classes. A call that fails or is interrupted does
+    Every call of ``partial_fit`` is an incremental step: it adds new classes and one feature extractor; old
+    classes are exemplars in memory. A frozen network does not grow. A call that fails or is interrupted does
     not change the classifier. The same data, settings and machine give the same network, bit for bit.
 
     Parameters
     ----------
     settings
         The name of a preset (``der.presets()`` lists them), ``der.preset(name)`` or
-        ``der.read_settings(path)``. None chooses by the images of the first step: photos above 64 pixels
-        (needs timm). Else notebook (5,000 images or more) or digits, adapted to side and colours, with 20
-        exemplars of each class. Sections dataset and protocol have no effect, with one exception: if sizes
-        differ, images are scaled to dataset.image_side.
+        ``der.read_settings(path)``. None chooses by the images of the first step: above 64 pixels preset
+        photos (needs timm), else notebook (from 5,000 on) or digits, fitted to side and colours, with 20
+        exemplars of each class. Of sections dataset and protocol only dataset.image_side counts: it is
+        the side of images that are not squares of one size.
     device
         "cuda", "cuda:1", "mps" or "cpu"; None chooses the best available one.
     callback
@@ -156,7 +156,7 @@ class DERClassifier:
         """Learn one step: new classes, and perhaps more images of old ones.
 
         Images of old classes join those that a frozen network (``network.tuned: none``) has, and may come
-        alone. Other networks train on them beside the exemplars, in this step only.
+        alone. Other networks train on them once; some may become exemplars.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class DERClassifier:
         classes
             All classes that will ever come, as in scikit-learn; only used to check labels.
         order
-            The step's labels in the order that the network will use; None: sorted.
+            The new labels in the order that the network will use; None: sorted.
 
         Raises
         ------
@@ -341,7 +341,7 @@ class DERClassifier:
         return float(np.average(self.predict(labelled.images) == labelled.labels, weights=sample_weight))
 
     def evaluate(self, X: Images, y: Sequence[Label] | NDArray[Any] | None = None) -> results.StepMetrics:
-        """Return the metrics after the last step, on test images of all classes, as metrics/steps has them.
+        """Return the ``der.StepMetrics`` after the last step, measured on test images of all classes.
 
         ``X`` and ``y`` have any form that ``partial_fit`` takes. Raises UserError for anything else, an
         unknown class, and a class without an image.
@@ -391,7 +391,7 @@ class DERClassifier:
     def save(self, path: str | Path) -> None:
         """Write the classifier into the directory ``path``: checkpoint, memory and settings.
 
-        ``path/checkpoint`` and ``path/memory`` are as stages write them. The directory is whole or absent.
+        ``path/checkpoint`` and ``path/memory`` are as stages write them. It replaces an earlier one.
         Raises UserError if ``path`` holds any other file or cannot be written, or if weights are not finite.
         """
         path, learned = Path(path), self._known()
@@ -439,7 +439,7 @@ def load(
     device: str | None = None,
     callback: Listener | None = None,
 ) -> DERClassifier:
-    """Load the classifier in ``path``, which predicts, evaluates and can learn more classes.
+    """Load a classifier that can learn on; ``settings``, if given, replace the saved ones.
 
     ``path`` is a directory that ``save`` wrote, or a step's checkpoint directory of a pipeline, such as
     data/checkpoints/2, or "hf:" and a repository of Hugging Face's hub, as ``push_to_hub`` makes it. A

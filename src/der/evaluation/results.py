@@ -83,10 +83,10 @@ class StepMetrics(Breakdown):
     gamma
         Factor of weight alignment; None without weight alignment.
     unknown_auroc
-        Percent, see ``Familiarity.unknown_auroc``; only of a frozen network with three or more classes.
+        AUROC in percent, known images against those of a class left out; frozen, three or more classes.
     frozen_top1
         Percent, top-1 of a logistic regression on the exemplars, with the features of the first extractor
-        alone; only of other networks, with at most 5,000 exemplars.
+        alone; not of frozen networks, nor above 5,000 exemplars.
     """
 
     step: int

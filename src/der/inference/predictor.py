@@ -129,7 +129,7 @@ class Predictor:
         return outputs
 
     def judge(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the probabilities (N, K), and whether each image is not among the 5 % least familiar (N,).
+        """Return the probabilities (N, K), and (N,) True where more familiar than 5 % of held-out ones.
 
         Raises UserError for the images that a call refuses, and for a network that was not frozen.
         """

@@ -113,8 +113,8 @@ def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:
     """Raise UserError if settings ask for ``masks`` and the backbone does not support them."""
     if masks is not None and choose_backbone(settings).full_shape is None:
         raise UserError(
-            f"train.masks: backbone {settings.backbone} has no channel masks, for only of cifar_resnet and "
-            "resnet it is known which layers must lose a channel together; write null"
+            f"train.masks: backbone {settings.backbone} has no channel masks, only cifar_resnet and "
+            "resnet have; write null"
         )
 
 

@@ -1,7 +1,7 @@
 """Checks and edits params.yaml and chain.yaml; plans the steps."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +10,7 @@ from der.core import files
 from der.core.errors import DamageError, UserError, composed, naming, printable
 from der.data.arrays import check_budget
 from der.data.protocol import plan_steps
-from der.data.sources import LATER
+from der.data.sources import LATER, check_name
 from der.data.sources.registry import find_source
 from der.estimator.choices import backbone_side, check_channels, check_choices
 from der.model.architecture import COLOURS, METADATA
@@ -154,7 +154,7 @@ def describe_missing_images(path: str) -> list[str]:
     if path and Path(path).exists():
         return []
     missing = f"dataset.path: there is no {path or 'path without a name'}"
-    return [f"{missing}, and DVC looks for it whatever the source; name what exists, data/images for one"]
+    return [f"{missing}, which DVC needs with every source; name an existing path, as data/images"]
 
 
 def add_classes(names: Sequence[str]) -> str:
@@ -179,47 +179,49 @@ def add_classes(names: Sequence[str]) -> str:
 
 
 def add_photos(names: Sequence[str]) -> str:
-    """Move new photos of classes of earlier steps into folders of their own, for the newest step.
+    """Move new photos of old classes into folders of their own, from which the newest step takes them.
 
-    Of the classes ``names``, by default of all. There they are images of old classes beside the exemplars.
+    ``names`` are the classes; without any, they are all that earlier steps taught. An error moves nothing.
     """
     settings = presets.load_settings()
-    steps = planned_steps(settings) or finished_steps()
     if settings.network.tuned == "none":
-        raise UserError(
-            "network.tuned: a frozen network learns new photos at once, in seconds; run `dvc repro`"
-        )
-    old = {name for classes in steps[:-1] for name in classes}
-    found = inputs.find_new_photos(settings.dataset)
-    new = {name: photos for name, photos in found.items() if name in old and (not names or name in names)}
-    if not new:
-        fault = "no class of an earlier step has new photos, known and without other changes"
-        advice = f"move new ones into folders like train/<class>@{len(steps)} yourself"
-        raise UserError(f"{settings.dataset.path}: {fault}; {advice}")
+        raise UserError("network.tuned: a frozen network learns new photos in seconds; run `dvc repro`")
+    step, found = _new_photos(settings)
+    if step < 2:
+        raise UserError("protocol: no step came before the newest one; `dvc repro` trains it with new photos")
+    wanted = {composed(name) for name in names} or found.keys()
+    if missing := sorted(wanted - found.keys()) or ([] if found else ["dataset"]):
+        fault = "no new photos of an earlier step's class, or its other files changed, too"
+        raise UserError(f"{missing[0]}: {fault}; move new ones into a folder <class>@{step} yourself")
     moves = {
-        photo: photo.parent.with_name(f"{photo.parent.name}@{len(steps)}") / photo.name
-        for photos in new.values()
-        for photo in photos
+        photo: photo.parent.with_name(f"{photo.parent.name}@{step}") / photo.name
+        for name in wanted
+        for photo in found[name]
     }
-    for target in moves.values():
-        if target.exists():
-            raise UserError(f"{target}: is there already; rename the new photo")
+    if there := next(filter(Path.exists, moves.values()), None):
+        raise UserError(f"{there}: is there already; rename the new photo")
     for photo, target in moves.items():
         target.parent.mkdir(exist_ok=True)
         photo.rename(target)
-    lines = [f"{name}: {len(photos)} photos come with step {len(steps)}" for name, photos in new.items()]
-    return "\n".join([*lines, PLAN])
+    moved = (f"{name}: {len(found[name])} photos moved to {name}@{step}" for name in sorted(wanted))
+    return "\n".join([*moved, PLAN])
 
 
-def describe_photos(changed: Collection[str], settings: Settings) -> list[str]:
-    """Return a sentence on ``changed`` classes of earlier steps, which train anew unless they are frozen."""
-    steps = planned_steps(settings) or finished_steps()
-    old = sorted({name for classes in steps[:-1] for name in classes} & {*changed})
-    if not old or settings.network.tuned == "none":
+def _new_photos(settings: Settings) -> tuple[int, dict[str, list[Path]]]:
+    """Return the newest step that is taught or named, and the new photos of classes of earlier steps."""
+    finished, named = finished_steps(), settings.protocol.steps or []
+    steps = named if named[: len(finished)] == finished else finished
+    old = {name for classes in steps[:-1] for name in classes}
+    found = inputs.find_new_photos(settings.dataset)
+    return len(steps), {name: photos for name, photos in found.items() if name in old}
+
+
+def describe_photos(settings: Settings) -> list[str]:
+    """Return a sentence on new photos for which old steps would train anew."""
+    step, found = _new_photos(settings)
+    if not found or settings.network.tuned == "none":
         return []
-    least = next(number for number, classes in enumerate(steps, start=1) if {*classes} & {*old})
-    said = f"other photos of {', '.join(old)}: steps {least} to {len(steps)} train anew"
-    return ["", f"{said}; after `der add --photos`, new ones come with step {len(steps)}"]
+    return ["", f"with `der add --photos`, new photos of {', '.join(sorted(found))} train step {step} alone"]
 
 
 def remove_classes(names: Sequence[str]) -> str:
@@ -246,6 +248,9 @@ def rename_class(old: str, new: str) -> str:
         for one in every
         if (found := LATER.fullmatch(composed(one.name))) and found[1] == old
     }
+    check_name(new)
+    if LATER.fullmatch(new):
+        raise UserError(f"{new}: @ marks photos for a later step; give another name")
     if new in known or any(one.with_name(name).exists() for one, name in folders.items()):
         raise UserError(f"{new}: there is such a class; put the images of {old} into its folder")
     renamed = [[new if name == old else name for name in step] for step in steps]
@@ -295,7 +300,7 @@ def choose_classes(names: Sequence[str], before: Steps, dataset: sections.Datase
         return chosen
     found = find_source(dataset).list_names(dataset)
     if not found:
-        raise UserError("dataset: only its images tell which classes are new; name them, `der add NAME ...`")
+        raise UserError("dataset: its classes cannot be listed; name the new ones, `der add NAME ...`")
     if not (new := [name for name in found if name not in known and not LATER.fullmatch(name)]):
         raise UserError("dataset: every class is in a step already; put images of a new one there")
     return new
@@ -314,7 +319,7 @@ def describe_move(settings: Settings, planned: Steps) -> str | None:
         return None
     first = next(step for step, names in enumerate(finished, 1) if planned[step - 1] != names)
     return (
-        f"known classes move, for {', '.join(new)} come among them: step {first} and all after it train "
+        f"new classes ({', '.join(new)}) move known ones to other steps: step {first} and all after it train "
         "anew; to keep them, stop here and run `der add`, which makes one more step of what is new"
     )
 

@@ -18,7 +18,7 @@ from der.settings.sections import SPLITS, DatasetSettings
 
 IDENTITIES = presets.PRESETS / "identities.json"
 FOLDER = "folder"  # the source of a user's own images
-FILE = "images.jsonl"  # in the scratch directory: a line for every download
+FILE = "files.jsonl"  # in the scratch directory: a line for every download
 STAGE = "download"
 
 File = tuple[Path, os.stat_result]
@@ -112,8 +112,9 @@ def find_new_photos(settings: DatasetSettings) -> dict[str, list[Path]]:
     for name in then.keys() & now.keys():
         by_age = sorted(now[name], key=lambda one: one[1].st_ctime_ns)
         new = {file for file, _ in by_age[int(then[name].partition(" ")[0]) :]}
-        if new and _digest(one for one in now[name] if one[0] not in new) == then[name]:
-            found[name] = sorted(file for file in new if file.parts[-3] == SPLITS[0])
+        photos = sorted(file for file in new if file.parts[-3] == SPLITS[0])
+        if photos and _digest(one for one in now[name] if one[0] not in new) == then[name]:
+            found[name] = photos
     return found
 
 

@@ -74,7 +74,7 @@ class DatasetSettings(Section, frozen=True):
         return self.image_side
 
 
-FORMS = "a whole number or a list ([...]) of whole numbers alone or of text (in quotes) alone or alphabetical"
+FORMS = "alphabetical, a whole number, a list of whole numbers, or a list of class names (in quotes)"
 # For the JSON schema alone; __post_init__ checks the same with a clearer message.
 OrderSeed = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": LARGEST_SEED})]
 ALIKE: dict[str, Any] = {"minItems": 1, "anyOf": [{"items": {"type": one}} for one in ("integer", "string")]}
@@ -110,8 +110,8 @@ PRETRAINED = "pretrained"  # in place of a file: the weights that come with the 
 class NetworkSettings(Section, frozen=True, omit_defaults=True):
     """Architecture of every feature extractor, of the classifier, and the normalisation of its input.
 
-    The backbones check depth, stem, weights and tuned. A classifier that training initialises again, after
-    warm-up or for classifier learning, is torch_uniform.
+    The backbones check depth, stem, weights and tuned. Where training draws a classifier anew (after
+    warm-up, for classifier learning), it is by torch_uniform.
     """
 
     backbone: str

@@ -28,13 +28,13 @@ class EpochRecord(NamedTuple):
     epoch
         Which epoch of the phase, counted from 1.
     learning_rate
-        The learning rate of stochastic gradient descent in this epoch.
+        The learning rate of SGD in this epoch; 0 for a frozen network.
     loss
         Mean over images of the weighted losses: cross-entropies in nats, distillation, masks' sparsity.
     auxiliary_loss
         Mean over images of the auxiliary classifier's cross-entropy in nats; 0 without old classes.
     accuracy
-        Accuracy on augmented images during training, in percent.
+        Training accuracy in percent; augmented unless frozen.
     """
 
     phase: str

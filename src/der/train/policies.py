@@ -4,7 +4,7 @@ AutoAugment's policy for CIFAR-10 (Cubuk et al. 2019, "AutoAugment", appendix) a
 TrivialAugment (Müller, Hutter 2021). An operation at one of its magnitudes, with its sign, has a number.
 Operations that move pixels, or map each byte to another, are tables that torchvision fills once. The others
 take a magnitude of each image's own. So a batch needs a few calls, however many numbers its images drew.
-Whoever needs no policy does not import this module, nor torchvision.
+Without a policy neither this module nor torchvision is imported.
 
 # N and B images, C channels, H and W pixels, K operations of an image in turn, V numbers of operations
 """

@@ -100,8 +100,8 @@ def warn_of_few(
     if few < min(FEW, counts[:old].min()):
         name = [*chain(*steps)][rarest]
         warn(
-            f"training images of class {printable(name)}: {few}, and classifier learning takes as many of "
-            f"every class, {few * len(counts)} of {len(images.labels)}; add some, or write "
+            f"training images of class {printable(name)}: {few}, so classifier learning takes only {few} of "
+            f"each, {few * len(counts)} of {len(images.labels)}; add some, or write "
             "train.incremental.rebalancing: weight_alignment"
         )
 
@@ -317,10 +317,8 @@ def find_rebalancing(name: str) -> Rebalancing:
         records = returned.records if isinstance(returned, Rebalanced) else None
         if not isinstance(records, list) or not all(isinstance(one, log.EpochRecord) for one in records):
             fault = f"returns {type(returned).__name__}; return Rebalanced([]), or with the epochs it took"
-        elif network.head is not head or head.weight.shape != shape:
-            fault = "puts another classifier into the network; change its weights in place"
-        elif _digest(network) != before:
-            fault = "changes an extractor; change the classifier alone"
+        elif (network.head, head.weight.shape, _digest(network)) != (head, shape, before):
+            fault = "changes more than the classifier's weights in place; change these alone"
         else:
             return returned
         raise UserError(f"train.incremental.rebalancing: {name} {fault}")

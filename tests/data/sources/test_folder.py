@@ -75,6 +75,17 @@ def test_a_photo_keeps_its_side_if_others_come_or_its_class_is_renamed(tmp_path:
     assert before <= after or after - news <= before  # none but those that the new ones displace
 
 
+@pytest.mark.parametrize(
+    ("tree", "fault"),
+    [
+        ({"train": {"cat": 3, "cat@2": 3}}, "has 1 of the two classes that are needed"),
+        (SMALL | {"test": {"cat": 1, "dog": 1, "cat@2": 1}}, "/test/cat@2: photos for a later step are to"),
+    ],
+)
+def test_photos_for_a_later_step_are_no_class(tmp_path: Path, tree: dict[str, Any], fault: str) -> None:
+    assert fault in failure(tmp_path / "images", tree_of(**tree), tmp_path)
+
+
 @pytest.mark.parametrize("test", [{}, {"test": {"cat": 2, "dog": 2}}], ids=["held out", "a folder"])
 def test_photos_for_a_later_step_are_all_to_train_on(tmp_path: Path, test: dict[str, Any]) -> None:
     root = write_tree(tmp_path / "images", tree_of(train={"cat": 8, "cat@2": 1, "dog": 8}, **test))

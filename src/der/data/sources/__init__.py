@@ -11,7 +11,7 @@ from der.core.errors import UserError
 from der.settings.sections import DatasetSettings
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, suffixes included
-LATER = re.compile(r"(.+)@([1-9][0-9]*)")  # ant@3: photos of ant that come with step 3, all to train on
+LATER = re.compile(r"(.+)@([1-9][0-9]*)")  # ant@3 is no class: photos of ant, to train on from step 3 on
 
 Images = NDArray[np.uint8]
 

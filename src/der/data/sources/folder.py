@@ -173,8 +173,10 @@ def _scan(root: Path, parts: tuple[str, ...], levels: int) -> Iterator[Entry]:
 def _sort(entries: Iterable[Entry], where: str) -> tuple[Splits, int]:
     """Like ``build_tree``; raises UserError unless there are two classes, each with enough images."""
     tree, passed_over = build_tree(entries, where)
-    names = sorted({name for classes in tree.values() for name in classes})
-    for name in (name for name in names if not LATER.fullmatch(name) or not tree["train"].get(name)):
+    names = sorted({name for classes in tree.values() for name in classes if not LATER.fullmatch(name)})
+    if wrong := next((name for name in tree.get("test", {}) if LATER.fullmatch(name)), None):
+        raise UserError(f"{where}/test/{wrong}: photos for a later step are to train on; move or rename it")
+    for name in names:
         counts = {split: len(tree[split].get(name, [])) for split in SPLITS if split in tree}
         for split, count in counts.items():
             if not count:

@@ -161,7 +161,7 @@ def read_source(settings: DatasetSettings, scratch: Path) -> Generator[ClassImag
             with naming(where):
                 _check(one, before, settings)
             yield one
-            before, count = one.name, count + 1
+            before, count = one.name, count + (not LATER.fullmatch(one.name))
     finally:
         if isinstance(found, Generator):
             found.close()
