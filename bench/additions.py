@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import der
+from bench import heads
 from bench.results_file import describe_processor
 
 RESULTS = Path("bench/results/additions.jsonl")
@@ -35,6 +36,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "distillation": {"train__incremental__distillation": {"features": 0.5, "logits": 0.5}},
 }
 MEASURES = ("held_out", "test")
+HEADS = ("classifier_learning", "logistic")  # other rebalancings, of the same extractors
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -42,6 +44,7 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 def classifier_of(arm: str, seed: int) -> der.DERClassifier:
     """The notebook's recipe with fewer epochs and exemplars, and the arm's additions, joined by "+"."""
     changes: dict[str, Any] = {"train__seed": seed, "memory__budget": 200}
+    changes["train__incremental__rebalancing"] = heads.NAME
     for phase, milestones in MILESTONES.items():
         changes |= {f"train__{phase}__epochs": EPOCHS, f"train__{phase}__milestones": milestones}
     for addition in arm.split("+"):
@@ -77,7 +80,9 @@ def run(arm: str, seed: int, images: Path, scratch: Path) -> dict[str, Any]:
     if (kept / "model").exists():
         model, found = der.load(kept / "model", device="cpu"), json.loads((kept / "found.json").read_text())
     learned = len(model.classes_) // STEP if model.__sklearn_is_fitted__() else 0
+    model.set_params(train__incremental__rebalancing=heads.NAME)
     found |= {use: found[use][:learned] for use in MEASURES}
+    other = found.setdefault("heads", {name: {use: [] for use in MEASURES} for name in HEADS})
     for number in range(learned, len(steps)):
         classes, parts = steps[number]
         busy = time.process_time()
@@ -85,8 +90,11 @@ def run(arm: str, seed: int, images: Path, scratch: Path) -> dict[str, Any]:
         found["core_seconds"] += round(time.process_time() - busy, 1)
         for use in MEASURES:
             seen = [uses[use] for _, uses in steps[: number + 1]]
-            score = model.score(np.concatenate([x for x, _ in seen]), np.concatenate([y for _, y in seen]))
-            found[use].append(round(100 * score, 2))
+            images_of, labels = (np.concatenate(one) for one in zip(*seen, strict=True))
+            found[use].append(round(100 * model.score(images_of, labels), 2))
+            for name in HEADS if number else ():
+                top1 = heads.heads[name].top1(model.transform(images_of), labels, model.classes_)
+                other[name][use].append(round(100 * top1, 2))
         print(arm, seed, number + 1, found["test"][-1], flush=True)
         kept.mkdir(parents=True, exist_ok=True)
         (kept / "found.json").write_text(json.dumps(found), encoding="utf-8")
@@ -101,8 +109,22 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     )
 
 
+def with_heads(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, and one for each other rebalancing that was tried at all steps of a row."""
+    found = [*rows]
+    for row in rows:
+        for name, other in row.get("heads", {}).items():
+            if len(other["test"]) == CLASSES // STEP - 1:
+                values = {use: [row[use][0], *other[use]] for use in MEASURES}
+                found.append(
+                    {"arm": f"{row['arm']}, {name.replace('_', ' ')}", "seed": row["seed"], **values}
+                )
+    return found
+
+
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     """A line for each arm: means over seeds, and the mean paired difference with its standard error."""
+    rows = with_heads(rows)
     found = {(row["arm"], row["seed"]): row for row in rows}
     head = [
         "addition",

@@ -6,8 +6,6 @@ bench/results/baselines and is not run again.
 """
 
 import argparse
-import copy
-import dataclasses
 import json
 import math
 import time
@@ -16,18 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 import der
-from bench import additions
+from bench import additions, heads
 from bench.results_file import describe_processor
 from der.core.files import atomic_file
 from der.data.sources.registry import digits
-from der.model.network import Network
-from der.train.batches import TrainingImages
-from der.train.engine import StepRun
-from der.train.step import Rebalanced, find_rebalancing
 from tools.results.render import put_block
 
 RESULTS, PAGE = Path("bench/results/baselines"), Path("docs/baselines.md")
@@ -39,16 +32,11 @@ REPLAY = {  # one extractor goes on training
 }
 # With the smallest memory that the library takes: an exemplar a class.
 FINE_TUNING = REPLAY | {"memory__budget": 1, "memory__allocation": "per_class"}
-OWN = "weight_alignment"  # the rebalancing of both recipes
-OTHERS = {
-    "none": "DER, none",
-    "classifier_learning": "DER, classifier learning",
-    "logistic": "DER, logistic",
-    "lda": "DER, lda",
-}
+OTHERS = {name: f"DER, {name.replace('_', ' ')}" for name in heads.OTHERS}
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # (N, H, W, C), and labels (N,)
 Scores = Iterator[dict[str, float]]  # after each step, by method: top-1 from 0 to 1
+_spent: dict[str, float] = {}  # seconds of each other rebalancing at the last step, and of all at all steps
 
 
 class Step(NamedTuple):
@@ -114,41 +102,19 @@ def learn_steps(
         yield {name: model.score(*step.tests)}
 
 
-class Head(NamedTuple):
-    weight: NDArray[np.float32]  # (classes, features)
-    bias: NDArray[np.float32]
-    seconds: float  # that a core was busy with it
-
-
-_heads: list[dict[str, Head]] = []  # of each step after the first, by rebalancing
-
-
-def rebalance_in_all_ways(run: StepRun, network: Network, images: TrainingImages) -> Rebalanced:
-    """The recipe's rebalancing; the classifiers of the others, of the same extractors, are kept aside."""
-    _heads.append({})
-    for name in OTHERS:
-        own, busy = copy.deepcopy(network), time.process_time()
-        incremental = replace(run.settings.incremental, rebalancing=name)
-        named = dataclasses.replace(run, settings=replace(run.settings, incremental=incremental))
-        find_rebalancing(name)(named, own, images)
-        weight, bias = (one.detach().numpy() for one in (own.head.weight, own.head.bias))
-        _heads[-1][name] = Head(weight, bias, time.process_time() - busy)
-    return find_rebalancing(OWN)(run, network, images)
-
-
 def learn_der(steps: Sequence[Step], model: der.DERClassifier) -> Scores:
     """DER, tested with all rebalancings and by its class means."""
-    model.set_params(train__incremental__rebalancing=f"{__name__}:{rebalance_in_all_ways.__name__}")
+    model.set_params(train__incremental__rebalancing=heads.NAME)
     for step in steps:
         model.partial_fit(*step.new)
         metrics, features = model.evaluate(*step.tests), model.transform(step.tests[0])
         found = {"DER": metrics["top1"] / 100, "nearest class mean": metrics["nme"]["top1"] / 100}
         for name, label in OTHERS.items():
             found[label] = found["DER"]  # at step 1 nothing is rebalanced
-            if _heads:
-                head = _heads[-1][name]
-                guess = model.classes_[(features @ head.weight.T + head.bias).argmax(axis=1)]
-                found[label] = float(np.mean(guess == step.tests[1]))
+            if heads.heads:
+                found[label] = heads.heads[name].top1(features, step.tests[1], model.classes_)
+                _spent[label] = heads.heads[name].seconds
+                _spent["all"] = _spent.get("all", 0.0) + _spent[label]
         yield found
 
 
@@ -191,17 +157,17 @@ def run(name: str, data: Data, seed: int) -> list[dict[str, Any]]:
 
     The seconds of another rebalancing are its own at the last step, not of the run.
     """
-    _heads.clear()
+    heads.heads.clear()
+    _spent.clear()
     busy = time.process_time()
     found = list(RUNS[name](data.list_steps(seed), data.make(seed)))
-    whole = time.process_time() - busy - sum(one.seconds for heads in _heads for one in heads.values())
-    seconds = {label: _heads[-1][name].seconds for name, label in OTHERS.items() if _heads}
+    whole = time.process_time() - busy - _spent.get("all", 0.0)
     return [
         {
             "method": method,
             "seed": seed,
             "top1": [round(100 * one[method], 2) for one in found],
-            "core_seconds": round(seconds.get(method, whole), 1),
+            "core_seconds": round(_spent.get(method, whole), 1),
         }
         for method in found[0]
     ]
