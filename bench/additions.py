@@ -92,9 +92,10 @@ def run(arm: str, seed: int, images: Path, scratch: Path) -> dict[str, Any]:
             seen = [uses[use] for _, uses in steps[: number + 1]]
             images_of, labels = (np.concatenate(one) for one in zip(*seen, strict=True))
             found[use].append(round(100 * model.score(images_of, labels), 2))
+            features = model.transform(images_of)
             for name in HEADS if number else ():
-                top1 = heads.heads[name].top1(model.transform(images_of), labels, model.classes_)
-                other[name][use].append(round(100 * top1, 2))
+                top1 = heads.heads[name].top1(features, labels, model.classes_)
+                other[name][use] = [*other[name][use][: number - 1], round(100 * top1, 2)]
         print(arm, seed, number + 1, found["test"][-1], flush=True)
         kept.mkdir(parents=True, exist_ok=True)
         (kept / "found.json").write_text(json.dumps(found), encoding="utf-8")

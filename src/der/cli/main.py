@@ -229,7 +229,7 @@ def predict(arguments: Namespace) -> None:
         predictor = load_predictor(arguments.checkpoint, device, arguments.precision)
     files = list_pictures(arguments.pictures)
     names = [*predictor.metadata.class_names, *filter(None, [arguments.unknown])]
-    top = min(arguments.top, len(names))
+    top = max(1, min(arguments.top, len(names)))
     print_line: PrintLine = print_json
     if not arguments.json:
         print_line = start_csv(top) if arguments.csv else start_table(files, names, top)

@@ -338,7 +338,7 @@ def resize_chain(length: int | None) -> int:
     if length is None and steps is None:
         fault = "how many steps it has depends on the images"
         raise UserError(f"protocol: {fault}; write their number, `der chain N`")
-    least = len(steps or [])
+    least = max(1, len(steps or []))
     if length is not None and length < least:
         fault = f"{least} steps, which {length} would cut off"
         raise UserError(f"protocol: {fault}; shorten it in {project.PARAMS} first")

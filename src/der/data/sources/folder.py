@@ -199,7 +199,7 @@ def _classes(
         if "test" in splits:
             classes.append((name, train, splits["test"].get(name, [])))
         else:
-            # By file names alone: a photo keeps its side if others come, or if its class gets another name.
+            # By file names alone: most photos keep their side if others come, all if the class is renamed.
             order = sorted(train, key=lambda one: digest(f"{settings.seed} {one.parts[-1]}".encode()))
             held = {*order[: count_tests(name, len(train), settings)]}
             classes.append((name, [one for one in train if one not in held], sorted(held)))
