@@ -34,6 +34,7 @@ import PIL.Image
 PRELOADED = (
     *("torch", "torchvision.transforms.v2", "numpy.ma", "numpy.ctypeslib", "numpy.typing", "jinja2"),
     *("ruamel.yaml.mergevalue", "msgspec", "safetensors.torch"),
+    *("scipy.linalg", "scipy.optimize", "scipy.special", "threadpoolctl"),
     *("psutil", "tqdm", "PIL.PngImagePlugin", "grimp", "filelock", "timm"),
     *("dvc.cli", "dvc.cli.parser", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.repo.open_repo"),
     *("dvc.repo.index", "dvc.repo.graph", "dvc.repo.trie", "dvc.repo.metrics.diff", "dvc.repo.experiments"),

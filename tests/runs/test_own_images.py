@@ -77,7 +77,7 @@ def test_the_same_weights_in_another_file_train_nothing_and_others_all(pipeline:
         one.unlink()
     done = pipeline.command("dvc", "repro", "train_task@3")
     assert done.returncode == 0
-    assert re.search(r"warning: training images of class dog: \d, and classifier learning takes", done.stderr)
+    assert re.search(r"warning: training images of class dog: \d, so classifier learning takes", done.stderr)
 
     before, weights = pipeline.results(), pipeline.root / "data/weights"
     (weights / "tiny.pth").rename(weights / "moved.pth")
