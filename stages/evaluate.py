@@ -22,7 +22,7 @@ def run(step: int, given: Given) -> str:
     images, place = project.test_images(step), project.checkpoint(step)
     steps = project.read_task(images, step)
     names = [name for classes in steps for name in classes]
-    tests = read_classes(images, names)
+    tests, memory = read_classes(images, names), load_memory(project.memory(step))
 
     def judge(
         metadata: Metadata,
@@ -34,7 +34,6 @@ def run(step: int, given: Given) -> str:
         settings, kept = given.section(EvaluateSettings, "evaluate"), project.memory(step)
         sizes = {"checkpoint_bytes": SealedDirectory(place), "memory_bytes": SealedDirectory(kept)}
         in_bytes = {name: directory.bytes() for name, directory in sizes.items()}
-        memory = load_memory(kept)
         return evaluate_step(
             metadata, memory, tests, outputs, settings, means_KD=means, exemplars=exemplars, **in_bytes
         )
@@ -51,7 +50,7 @@ def run(step: int, given: Given) -> str:
         given.load(device.type)
         checkpoint = load_checkpoint(place)
         compute = outputs_of(checkpoint.network, checkpoint.metadata.normalization, device)
-        memory, first = load_memory(project.memory(step)), checkpoint.network.extractors[0].features
+        first = checkpoint.network.extractors[0].features
         with environment.computing(f"evaluate {step}", device):
             exemplars = first_features(compute, memory, first)
             evaluation = judge(checkpoint.metadata, compute(tests), exemplars=exemplars)

@@ -71,7 +71,7 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
                 names = list_classes(of(step))  # and old classes of which there are more images
             before, place = (directory / of(one).relative_to(project.TASKS) for one in (step - 1, step))
             old = files.SealedDirectory(before).digests if step > 1 else {}
-            kept = {name: one for name, one in old.items() if name not in map(class_file, names)}
+            kept = {name: old[name] for name in old.keys() - {*map(class_file, names)}}
             classes = read_classes(of(step), names)
             size = max(1, GROUP // max(map(len, classes)))
             with files.sealed_directory(place, kept) as folder:

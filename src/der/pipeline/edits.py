@@ -242,12 +242,9 @@ def rename_class(old: str, new: str) -> str:
     if dataset.source != inputs.FOLDER or not root.is_dir():
         raise UserError("dataset.source: only classes that are folders can be renamed")
     every = [place for split in sections.SPLITS for place in (root / split).glob("*") if place.is_dir()]
-    folders = {one: new for one in every if composed(one.name) == old}
-    folders |= {
-        one: f"{new}@{found[2]}"
-        for one in every
-        if (found := LATER.fullmatch(composed(one.name))) and found[1] == old
-    }
+    names = {one: composed(one.name) for one in every}
+    later = {one: found[1] for one, name in names.items() if (found := LATER.fullmatch(name))}
+    folders = {one: new + names[one][len(old) :] for one in every if old in (names[one], later.get(one))}
     check_name(new)
     if LATER.fullmatch(new):
         raise UserError(f"{new}: @ marks photos for a later step; give another name")

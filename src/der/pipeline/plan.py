@@ -84,7 +84,8 @@ def describe_plan(overrides: Sequence[str], *, as_json: bool = False) -> str:
         return dump_json(rows)
     if overrides:
         return describe_sweep(rows)
-    return "\n".join([describe_run(rows[0].own), *edits.describe_photos(settings)])
+    photos = edits.describe_photos(settings) if workspace.images else []
+    return "\n".join([describe_run(rows[0].own), *photos])
 
 
 def read_rows(overrides: Sequence[str]) -> list[tuple[list[str], dict[str, Any]]]:

@@ -212,7 +212,7 @@ def _read_finished(data: Any) -> Finished | None:
 
 
 def make_table(rows: list[verdict.Row]) -> str:
-    headings = [text for name in verdict.METRICS for text in (verdict.METRICS[name], "±")]
+    headings = [text for heading in verdict.METRICS.values() for text in (heading, "±")]
     lines = [[*rows[0].setting, "runs", *headings]]
     for row in rows:
         numbers = [show(number) for name in verdict.METRICS for number in row.metrics[name]]
