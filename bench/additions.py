@@ -1,10 +1,11 @@
 """`python -m bench.additions`: what each addition to the training brings on 20 classes of CIFAR-100.
 
-docs/results.md says what is compared. A finished run is a line of bench/results/additions.jsonl, and is not
+docs/results.md says what is compared. A finished run is a line of bench/results/additions*.jsonl, and is not
 run again; the steps of an unfinished one are kept in --scratch. Several processes may take different seeds.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import time
@@ -19,13 +20,9 @@ import der
 from bench import heads
 from bench.results_file import describe_processor
 
-RESULTS = Path("bench/results/additions.jsonl")
-CLASSES, STEP = 20, 5
-TRAINED, HELD_OUT = 300, 50  # of the 500 training images of a class; the tests are all 100
+RESULTS = Path("bench/results")
+HELD_OUT = 50  # of the 500 training images of a class; the tests are all 100
 ORDER = 1993  # plus the seed: that of the order of classes, and of the images
-EPOCHS = 60
-# The notebook's milestones, shortened like its 201 and 171 epochs.
-MILESTONES = {"base": [18, 36, 51], "incremental": [21, 42, 59]}
 ARMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "autoaugment": {"train__augmentation__policy": "autoaugment"},
@@ -38,31 +35,52 @@ ARMS: dict[str, dict[str, Any]] = {
 MEASURES = ("held_out", "test")
 HEADS = ("classifier_learning", "logistic")  # other rebalancings, of the same extractors
 
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The classes, the training images of each, and the notebook's schedule with fewer epochs."""
+
+    classes: int
+    step: int
+    trained: int
+    epochs: int
+    milestones: dict[str, list[int]]
+    rows: Path
+
+
+COMPARISONS = {
+    "four_steps": Comparison(
+        20, 5, 300, 60, {"base": [18, 36, 51], "incremental": [21, 42, 59]}, RESULTS / "additions.jsonl"
+    ),
+    # Many more batches, as the notebook has: what needs long training shows here.
+    "first_step": Comparison(25, 25, 450, 101, {"base": [30, 60, 85]}, RESULTS / "additions_long.jsonl"),
+}
+
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
-def classifier_of(arm: str, seed: int) -> der.DERClassifier:
+def classifier_of(comparison: Comparison, arm: str, seed: int) -> der.DERClassifier:
     """The notebook's recipe with fewer epochs and exemplars, and the arm's additions, joined by "+"."""
     changes: dict[str, Any] = {"train__seed": seed, "memory__budget": 200}
     changes["train__incremental__rebalancing"] = heads.NAME
-    for phase, milestones in MILESTONES.items():
-        changes |= {f"train__{phase}__epochs": EPOCHS, f"train__{phase}__milestones": milestones}
+    for phase, milestones in comparison.milestones.items():
+        changes |= {f"train__{phase}__epochs": comparison.epochs, f"train__{phase}__milestones": milestones}
     for addition in arm.split("+"):
         changes |= ARMS[addition]
     return der.DERClassifier(der.preset("notebook"), device="cpu", **changes)
 
 
-def read_steps(images: Path, seed: int) -> list[tuple[list[int], dict[str, Arrays]]]:
+def read_steps(comparison: Comparison, images: Path, seed: int) -> list[tuple[list[int], dict[str, Arrays]]]:
     """The classes of every step, and the step's images by use: "train", "held_out", "test"."""
     arrays = np.load(images)
     draw = np.random.RandomState(ORDER + seed)
-    order = draw.permutation(100)[:CLASSES].tolist()
+    order = draw.permutation(100)[: comparison.classes].tolist()
     rows = {label: draw.permutation(np.flatnonzero(arrays["train_y"] == label)) for label in order}
     steps = []
-    for start in range(0, CLASSES, STEP):
-        classes = order[start : start + STEP]
+    for start in range(0, comparison.classes, comparison.step):
+        classes = order[start : start + comparison.step]
         uses = {
-            "train": ("train", np.concatenate([rows[label][:TRAINED] for label in classes])),
+            "train": ("train", np.concatenate([rows[label][: comparison.trained] for label in classes])),
             "held_out": ("train", np.concatenate([rows[label][-HELD_OUT:] for label in classes])),
             "test": ("test", np.flatnonzero(np.isin(arrays["test_y"], classes))),
         }
@@ -72,14 +90,14 @@ def read_steps(images: Path, seed: int) -> list[tuple[list[int], dict[str, Array
     return steps
 
 
-def run(arm: str, seed: int, images: Path, scratch: Path) -> dict[str, Any]:
+def run(comparison: Comparison, arm: str, seed: int, images: Path, scratch: Path) -> dict[str, Any]:
     """Teach all steps; returns top-1 after each, in percent, and what that took."""
-    model, steps = classifier_of(arm, seed), read_steps(images, seed)
+    model, steps = classifier_of(comparison, arm, seed), read_steps(comparison, images, seed)
     found: dict[str, Any] = {"arm": arm, "seed": seed, **{use: [] for use in MEASURES}, "core_seconds": 0.0}
-    kept = scratch / f"{arm}-{seed}"
+    kept = scratch / comparison.rows.stem / f"{arm}-{seed}"
     if (kept / "model").exists():
         model, found = der.load(kept / "model", device="cpu"), json.loads((kept / "found.json").read_text())
-    learned = len(model.classes_) // STEP if model.__sklearn_is_fitted__() else 0
+    learned = len(model.classes_) // comparison.step if model.__sklearn_is_fitted__() else 0
     model.set_params(train__incremental__rebalancing=heads.NAME)
     found |= {use: found[use][:learned] for use in MEASURES}
     other = found.setdefault("heads", {name: {use: [] for use in MEASURES} for name in HEADS})
@@ -111,11 +129,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def with_heads(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, and one for each other rebalancing that was tried at all steps of a row."""
+    """The rows, and one for each other rebalancing that was tried at all later steps of a row."""
     found = [*rows]
     for row in rows:
         for name, other in row.get("heads", {}).items():
-            if len(other["test"]) == CLASSES // STEP - 1:
+            if other["test"] and len(other["test"]) == len(row["test"]) - 1:
                 values = {use: [row[use][0], *other[use]] for use in MEASURES}
                 found.append(
                     {"arm": f"{row['arm']}, {name.replace('_', ' ')}", "seed": row["seed"], **values}
@@ -152,18 +170,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=Path, help="CIFAR-100 as .npz: train_x, train_y, test_x, test_y")
+    parser.add_argument("--comparison", choices=COMPARISONS, default="four_steps")
     parser.add_argument("--scratch", type=Path, help="directory for unfinished runs")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), help="additions, or several joined by +")
     parser.add_argument("--seeds", type=int, nargs="*", default=[*range(5)])
     options = parser.parse_args()
+    comparison = COMPARISONS[options.comparison]
     for seed in options.seeds if options.images else ():
         for arm in options.arms:
-            if any((row["arm"], row["seed"]) == (arm, seed) for row in read_rows(RESULTS)):
+            if any((row["arm"], row["seed"]) == (arm, seed) for row in read_rows(comparison.rows)):
                 continue
-            found = run(arm, seed, options.images, options.scratch)
-            with RESULTS.open("a", encoding="utf-8") as file:
+            found = run(comparison, arm, seed, options.images, options.scratch)
+            with comparison.rows.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(found) + "\n")
-    print(format_rows(read_rows(RESULTS)))
+    print(format_rows(read_rows(comparison.rows)))
 
 
 if __name__ == "__main__":
