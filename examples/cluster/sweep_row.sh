@@ -7,7 +7,7 @@
 #   ROWS        a file with a line for every row: train.seed=1 memory.budget=100
 #   ROW         the number of the line
 #   CLONE       the directory of the clone
-# DER_SCRATCH names a directory that all rows share: of two that come to the same step at once, one waits there.
+# DER_SCRATCH names a directory that all rows share: if two rows reach the same step, one waits for the other.
 set -euo pipefail
 repository=$1 commit=$2 rows=$(realpath "$3") row=$4 clone=$5
 : "${DER_SCRATCH:?name a directory that all rows share}"
@@ -20,7 +20,7 @@ if [ ! -d "$clone" ]; then
     mv "$clone.part" "$clone"
 fi
 cd "$clone"
-# What a job that was killed here may have left half-written, or locked by its processes; no other works here.
+# Remove what a killed job may have left half-written or locked. No other job uses this clone.
 # Finished stages come from the cache all the same.
 rm -rf .git/*.lock .dvc/tmp dvc.lock
 git fetch --quiet

@@ -1,4 +1,4 @@
-"""Pictures to try a folder of photos with, where there are none: coloured shapes on a coloured ground.
+"""Draws pictures, so that you can try the pipeline without photos: coloured shapes on a coloured ground.
 
 As people have them: of several sizes and formats, some lying on their side as their EXIF data say.
 
