@@ -24,6 +24,7 @@ from der.data.sources.registry import digits
 from tools.results.render import put_block
 
 RESULTS, PAGE = Path("bench/results/baselines"), Path("docs/baselines.md")
+CIFAR = additions.COMPARISONS["four_steps"]
 STEPS = ((0, 4), (4, 6), (6, 8), (8, 10))  # first label of each step, and the one after its last
 REPLAY = {  # one extractor goes on training
     "network__expansion": False,
@@ -70,7 +71,7 @@ def list_digits(seed: int = 0) -> list[Step]:
 
 def list_cifar(images: Path, seed: int) -> list[Step]:
     """The steps of the comparison of additions, of the same seed."""
-    parts = [uses for _, uses in additions.read_steps(images, seed)]
+    parts = [uses for _, uses in additions.read_steps(CIFAR, images, seed)]
 
     def upto(use: str, number: int) -> Images:
         x, y = zip(*(part[use] for part in parts[: number + 1]), strict=True)
@@ -84,7 +85,7 @@ def all_data(images: Path) -> dict[str, Data]:
         return der.DERClassifier("digits", random_state=seed, device="cpu")
 
     def classify_cifar(seed: int) -> der.DERClassifier:
-        return additions.classifier_of("plain", seed)
+        return additions.classifier_of(CIFAR, "plain", seed)
 
     return {
         "digits": Data("digits", 4, list_digits, classify_digits),

@@ -65,6 +65,8 @@ def _list_types(section: type[sections.Section], prefix: str = "") -> Iterator[t
     """Yield all keys of a section, as ``choices.list_values`` does, each with its type as text."""
     for name, hint in get_type_hints(section).items():
         if name in choices.INERT:
+            if choices.SIDE.startswith(name):
+                yield choices.SIDE, "int | None"
             continue
         options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         yield prefix + name, " | ".join(map(_name_type, options))

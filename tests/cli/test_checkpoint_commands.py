@@ -104,8 +104,8 @@ def test_what_is_no_readable_picture_is_reported_and_skipped(
         *(f"skipped: in/{one}.png: {no_picture}" for one in "12"),
         "skipped: in/dangling.png: cannot be read as a picture; repair or remove it "
         "([Errno 2] No such file or directory: 'in/dangling.png')",
-        "skipped: in/shut: no file, or a folder that cannot be listed; allow it or remove it",
-        "skipped: pipe.png: no file, or a folder that cannot be listed; allow it or remove it",
+        "skipped: in/shut: no file that can be read; give pictures, or remove it",
+        "skipped: pipe.png: no file that can be read; give pictures, or remove it",
     ]
 
 

@@ -91,9 +91,8 @@ def test_help_of_all_stages_needs_no_project_and_a_stage_that_is_none_a_sentence
 @pytest.mark.parametrize("name", [*sorted(PIPELINE), "numpy", "dvcx"])
 def test_what_to_install(name: str) -> None:
     said = f"{name} is missing, which this command needs; pip install 'der-pipeline[pipeline]'"
-    error = ModuleNotFoundError(f"No module named '{name}.inner'", name=f"{name}.inner")
     with pytest.raises((UserError, ModuleNotFoundError)) as caught, naming_the_extra():
-        raise error
+        raise (error := ModuleNotFoundError(f"No module named '{name}.inner'", name=f"{name}.inner"))
     assert str(caught.value) == said if name in PIPELINE else caught.value is error
 
 

@@ -12,6 +12,7 @@ import pytest
 from der.core.errors import UserError
 from der.estimator.choices import (
     CHOICES,
+    SIDE,
     change_settings,
     check_channels,
     check_choices,
@@ -140,7 +141,7 @@ def test_keywords_for_type_checkers_are_current() -> None:
         "write it again with `python -m tools.settings`"
     )
     values = list_values(all_values(preset("digits_masks")))
-    assert set(re.findall(r"^    (\w+): ", describe_keywords(), re.MULTILINE)) == set(values)
+    assert set(re.findall(r"^    (\w+): ", describe_keywords(), re.MULTILINE)) == {SIDE, *values}
 
 
 def test_checking_imports_no_torch() -> None:

@@ -122,6 +122,9 @@ def test_images_less_familiar_than_most_are_unknown(weights: str, tmp_path: Path
     assert model.predict(images, unknown=-1).tolist() == expected.tolist()
     with pytest.raises(der.UserError, match=r"^unknown: this network cannot tell; one that stays frozen can"):
         taught((1, 2)).predict(noise(1)[0], unknown=-1)
+    for label, fault in (("?", "labels: text; those learned are"), (3, "unknown: 3 is a class that")):
+        with pytest.raises(der.UserError, match=f"^{fault}"):
+            model.predict(images, unknown=label)
 
     # The AUROC over all pairs of an image of a class, whose outputs are left out, and one of another class.
     images, labels = photos(1, 2, 3, count=5, seed=2)

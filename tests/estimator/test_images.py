@@ -127,3 +127,7 @@ def test_squares_of_one_size_keep_it(tmp_path: Path) -> None:
     model.save(tmp_path / "model")
     assert der.load_predictor(tmp_path / "model/checkpoint").metadata.image_side == 11
     assert model.evaluate(images, labels)["test_images"] == len(images)
+    assert model.settings_.dataset.image_side == 11
+    assert tiny_classifier(dataset__image_side=9).fit(images, labels).settings_.dataset.image_side == 9
+    with pytest.raises(der.UserError, match=r"^images: uint8 of shape \(12, 121\) does not fit"):
+        model.predict(images.reshape(len(images), -1))  # flat: no grey image of 12x121 pixels

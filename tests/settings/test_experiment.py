@@ -24,11 +24,10 @@ def test_the_default_is_a_new_project_s() -> None:
     assert preset("digits") == load_settings(ROOT / "params.yaml") == read_settings(ROOT / "params.yaml")
 
 
-@pytest.mark.parametrize("name", list_names())
-def test_a_preset_is_what_a_project_that_applies_it_has(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = preset(name)
+def test_a_preset_is_what_a_project_that_applies_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {name: preset(name) for name in list_names()}
     monkeypatch.chdir(ROOT)
-    assert settings == settings_of(name)
+    assert found == {name: settings_of(name) for name in found}
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"protocol.class_order": []},
         "protocol.class_order: is empty; write alphabetical, a seed, or all class names",
     ),
-    (
-        {"protocol.class_order": [1, "a"]},
-        f"protocol.class_order: [1, 'a'] does not fit; write {FORMS}",
-    ),
+    ({"protocol.class_order": [1, "a"]}, f"protocol.class_order: [1, 'a'] does not fit; write {FORMS}"),
     ({"protocol.class_order": -1}, f"protocol.class_order: -1 is no seed; {SEED}"),
     ({"protocol.class_order": [2**32]}, f"protocol.class_order: 4294967296 is no seed; {SEED}"),
     (

@@ -14,14 +14,15 @@ from der.core.errors import UserError
 from der.core.files import read_json, write_json
 from der.data.protocol import identify
 from der.data.sources.registry import download
+from der.evaluation.results import METRICS
 from der.pipeline.inputs import IDENTITIES, find_expected
 from der.pipeline.presets import PRESETS, load_preset, load_settings
-from der.pipeline.project import RAW, SUMMARY
+from der.pipeline.project import RAW, SUMMARY, compression
 from der.pipeline.timing import keep_time
 from der.settings.sections import to_values
 from der.summary.series import summarise
 from tests.locations import ROOT
-from tests.tools.finished_run import finish, metrics_of, write_raw
+from tests.tools.finished_run import finish, metrics_of, put_json, write_raw
 from tools.results.record import LOCK, record_run
 
 GIT = ["git", "-c", "user.name=Tests", "-c", "user.email=tests@example.org"]
@@ -70,6 +71,7 @@ def test_a_record() -> None:
     said = record_run("digits")
     assert said.startswith(f"{RECORD}: average top-1 87.50 %, last 86.00 %; no seconds of stages, which are")
     keep_time("evaluate@2", Spent(20.0, 1))
+    put_json(compression(3) / METRICS, {"compressed": metrics_of(1, 8)})
     assert record_run("digits") == f"{RECORD}: average top-1 87.50 %, last 86.00 %"
     written = read_json(RECORD)
     machine = written.pop("machine")
@@ -87,11 +89,13 @@ def test_a_record() -> None:
         "images": {"sha256": identify(RAW).sha256, "classes": 10, "train": 20, "test": 20},
         "seconds": {"evaluate@2": 20.0},
         "metrics": metrics,
+        "compressed": {"3": {"top1": 89.0, "top5": 99.0, "nme_top1": 89.0, "parameters": 1000}},
     }
 
 
 def test_another_seed_and_another_order_are_runs_of_the_preset() -> None:
     set_value("train", "seed", 7)
+    set_value("compress", "steps", "last")
     for order, name in ((5, "random5"), ([5, 6], "random-list5-6"), ([*"1023456789"], None)):
         set_value("protocol", "class_order", order)
         finish(*CLASSES)

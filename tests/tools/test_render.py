@@ -27,6 +27,7 @@ def record_of(name: str, *classes: int, order: str = "podnet_1", seed: int = 0, 
         "images": None,
         "seconds": {},
         "metrics": record_metrics(steps) | metrics,  # type: ignore[typeddict-item]
+        "compressed": {},
     }
 
 
@@ -80,7 +81,9 @@ def test_only_what_was_measured_has_a_row() -> None:
         "b": [],
         "c": [record_of("c", average_top1=1, last_top1=2, forgetting=None)],
     }
+    runs["a"][1]["compressed"] = {step: {"top1": top1} for step, top1 in (("1", 80), ("2", 61))}  # type: ignore
     assert measured_table(runs, published).splitlines()[2:] == [
         "| a | 71.50 / 60.75 |  |  | 2.50 | 2: podnet_1 seed 3; random5 seed 0 |",
+        "| a, compressed to one extractor | 70.50 / 61.00 |  |  |  | 1: random5 seed 0 |",
         "| c | 1.00 / 2.00 | 75.36 / 65.22 | 75.36 / 65.22 |  | 1: podnet_1 seed 0 |",
     ]

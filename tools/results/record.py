@@ -8,14 +8,25 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from der.core.errors import UserError
-from der.core.files import read_json, write_json
+from der.core.files import SealedDirectory, read_json, write_json
 from der.data.arrays import list_classes
 from der.data.protocol import identify, plan_steps
-from der.evaluation.results import StepMetrics
+from der.evaluation.results import METRICS, StepMetrics
 from der.pipeline.environment import Machine, describe_machine
 from der.pipeline.inputs import IDENTITIES, find_expected
 from der.pipeline.presets import ORDERS, list_orders, list_presets, load_order, load_preset, load_settings
-from der.pipeline.project import PARAMS, RAW, SUMMARY, Change, compare, read_params, stages_of, value_at
+from der.pipeline.project import (
+    PARAMS,
+    RAW,
+    SUMMARY,
+    Change,
+    compare,
+    compression,
+    is_compressed,
+    read_params,
+    stages_of,
+    value_at,
+)
 from der.pipeline.provenance import check_training, git, is_code_changed, shown_parameters
 from der.pipeline.runs import PUBLISHED, RESULTS, read_steps
 from der.pipeline.timing import read_times
@@ -25,7 +36,7 @@ from der.settings.sections import SPLITS, ProtocolSettings
 from der.summary.series import StepSummary, Summary, summarise
 
 LOCK = Path("dvc.lock")
-FREE = ("train.seed", "protocol.class_order")  # in which a run may differ from its preset
+FREE = ("train.seed", "protocol.class_order", "compress.steps")  # in which a run may differ from its preset
 
 
 class StepRecord(StepSummary):
@@ -49,6 +60,15 @@ class ImagesRecord(TypedDict):
     test: int
 
 
+class CompressedRecord(TypedDict):
+    """What is kept of a step's network that was compressed into one extractor."""
+
+    top1: float
+    top5: float
+    nme_top1: float
+    parameters: int
+
+
 class Record(TypedDict):
     """One run."""
 
@@ -60,6 +80,7 @@ class Record(TypedDict):
     images: ImagesRecord | None  # None if it was not kept
     seconds: dict[str, float]  # by stage, of those whose time is known
     metrics: RecordMetrics
+    compressed: dict[str, CompressedRecord]  # by step, of those that were compressed
 
 
 Runs = dict[str, list[Record]]  # preset -> its records
@@ -131,6 +152,9 @@ def describe_run(
         "images": asdict(images),  # type: ignore[typeddict-item]
         "seconds": {stage: time.seconds for stage, time in read_times(stages).items()},
         "metrics": record_metrics(steps),
+        "compressed": {
+            str(step): keep_compressed(step) for step in range(1, len(steps) + 1) if is_compressed(step)
+        },
     }
 
 
@@ -187,6 +211,17 @@ def find_revision() -> str:
     if not (revision := git("rev-parse", "HEAD").decode().strip()):
         raise UserError("git: no revision found; run in a clone of the repository")
     return revision + ("-dirty" if is_code_changed() else "")
+
+
+def keep_compressed(step: int) -> CompressedRecord:
+    """Return what a record keeps of the compressed network of ``step``."""
+    own = SealedDirectory(compression(step)).read_json(METRICS)["compressed"]
+    return {
+        "top1": own["top1"],
+        "top5": own["top5"],
+        "nme_top1": own["nme"]["top1"],
+        "parameters": own["parameters"],
+    }
 
 
 def record_metrics(steps: list[StepMetrics]) -> RecordMetrics:

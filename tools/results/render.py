@@ -65,6 +65,11 @@ def measured_table(runs: Runs, published: dict[str, Any]) -> str:
             )
             cells = [name, measured, *_published(published.get(name, {})), _show_forgetting(records)]
             lines.append(f"| {' | '.join([*cells, _list_runs(records)])} |")
+            if whole := [one for one in records if len(one["compressed"]) == len(_steps(one)) > 1]:
+                top1 = [[step["top1"] for step in one["compressed"].values()] for one in whole]
+                measured = _pair(mean(map(mean, top1)), mean(values[-1] for values in top1))
+                cells = [f"{name}, compressed to one extractor", measured, "", "", ""]
+                lines.append(f"| {' | '.join([*cells, _list_runs(whole)])} |")
     return "\n".join(lines)
 
 

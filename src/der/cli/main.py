@@ -1,8 +1,4 @@
-"""`der`: the commands that complement `dvc`. Set up a run, look at it, use the network that it trained.
-
-Each command is a function, and its docstring is its help. It imports what it needs when it runs, so that
-`der --help` is quick: torch takes seconds to import.
-"""
+"""`der`: the commands that complement `dvc`. Set up a run, look at it, use the network that it trained."""
 
 import argparse
 import csv
@@ -89,11 +85,11 @@ def naming_the_extra() -> Iterator[None]:
         name = (error.name or "").partition(".")[0]
         if name not in PIPELINE:
             raise
-        fault = f"{name} is missing, which this command needs"
-        raise UserError(f"{fault}; pip install 'der-pipeline[pipeline]'") from None
+        fault = f"{name} is missing, which this command needs; pip install 'der-pipeline[pipeline]'"
+        raise UserError(fault) from None
 
 
-Command = Callable[[Namespace], None]
+Command = Callable[[Namespace], None]  # its docstring is its help; it imports when it runs, for speed
 ARGUMENTS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {}  # by command, as argparse takes them
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 MOST_PICTURES = 256  # that are read before the first of them is answered

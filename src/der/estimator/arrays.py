@@ -145,7 +145,8 @@ def _with_channels(images: NDArray[Any], channels: int | None) -> NDArray[Any]:
     """View images as (N, H, W, C): those of torch have C before H, and one image may lack N."""
     shape, several = images.shape, images
     single = images.ndim == 3 and (shape[2] in CHANNELS or (shape[0] == COLOURS == channels))
-    if single or (images.ndim == 2 and channels):  # who learns a first step gives no single image
+    square = images.ndim == 2 and shape[0] == shape[1]  # others may be rows of flat images
+    if single or (square and channels):  # who learns a first step gives no single image
         several = images[None]
     if several.ndim == 3:
         several = several[..., None]
@@ -173,8 +174,7 @@ def check_labelled(images: NDArray[np.uint8], found: list[Any], labels: object =
         raise UserError("labels: there is none; y should be a 1d array, or X pairs of image and label")
     kind, values = check_labels(found if labels is None else labels)
     if len(images) != len(values):
-        mend = "one for each image; two dimensions are one image, several are (N, side, side)"
-        raise UserError(f"labels: {len(values)} for {len(images)} images; give {mend}")
+        raise UserError(f"labels: {len(values)} for {len(images)} images; give one for each image")
     if not len(values):
         raise UserError("images: there is none; give at least one image of every class")
     return Labelled(images, values, kind)

@@ -21,7 +21,8 @@ from der.settings import parsing, sections
 from der.settings.experiment import DEFAULT, DIRECTORY, Settings, list_names, preset
 
 SEPARATOR = "__"  # train__seed is train.seed, as scikit-learn names nested parameters
-INERT = ("dataset", "protocol")  # sections that say nothing about arrays
+INERT = ("dataset", "protocol")  # sections that say nothing about arrays, but for the
+SIDE = "dataset__image_side"
 LARGEST_SMALL = 64  # pixels; a network that starts at random learns larger images slowly
 MANY = 5000  # images of a first step, from which on 201 epochs pay
 
@@ -107,9 +108,12 @@ def suit(sizes: set[tuple[int, int]], channels: int, images: int) -> Settings:
         "memory__allocation": "per_class",
     }
     settings = change_settings(preset("notebook" if images >= MANY else "digits"), changes)
-    dataset = msgspec.structs.replace(
-        settings.dataset, image_side=max(side, sections.SMALLEST_SIDE), channels=channels
-    )
+    return with_form(settings, max(side, sections.SMALLEST_SIDE), channels)
+
+
+def with_form(settings: Settings, side: int, channels: int) -> Settings:
+    """Return ``settings`` with the form of the network's images."""
+    dataset = msgspec.structs.replace(settings.dataset, image_side=side, channels=channels)
     return msgspec.structs.replace(settings, dataset=dataset)
 
 
@@ -130,9 +134,8 @@ def resolve(
     settings: Settings | str | None, changes: dict[str, Any], random_state: int | None = None
 ) -> Settings:
     """Return settings, a preset's or for None the default's, with changes; raises UserError for misfits."""
-    if settings is None:
-        settings = DEFAULT
-    found = preset(settings) if isinstance(settings, str) else settings
+    found = DEFAULT if settings is None else settings
+    found = preset(found) if isinstance(found, str) else found
     seed = {} if random_state is None else {"train__seed": random_state}
     changed = change_settings(found, changes | seed)
     check_choices(changed)
@@ -149,7 +152,7 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
     values = sections.all_values(settings)
     for key, value in changes.items():
         section, where = values, key.replace(SEPARATOR, ".")
-        if where.partition(".")[0] in INERT:
+        if where.partition(".")[0] in INERT and key != SIDE:
             raise UserError(f"{where}: arrays decide on it; leave it out")
         *above, last = key.split(SEPARATOR)
         for name in above:

@@ -65,8 +65,9 @@ class DERClassifier:
         The name of a preset (``der.presets()`` lists them), ``der.preset(name)`` or
         ``der.read_settings(path)``. None chooses by the images of the first step: above 64 pixels preset
         photos (needs timm), else notebook (from 5,000 on) or digits, fitted to side and colours, with 20
-        exemplars of each class. Of sections dataset and protocol only dataset.image_side counts: it is
-        the side of images that are not squares of one size.
+        exemplars of each class; training mirrors colour images. Of sections dataset and protocol only
+        dataset.image_side counts: it is the side of images that are not squares of one size, and of all if
+        it is given as keyword.
     device
         "cuda", "cuda:1", "mps" or "cpu"; None chooses the best available one.
     callback
@@ -85,7 +86,7 @@ class DERClassifier:
     settings_ : Settings
         The settings in use.
     history_ : pandas.DataFrame
-        A row for every epoch.
+        A row for every epoch; needs pandas.
     network_ : torch.nn.Module
         The network.
 
@@ -199,6 +200,7 @@ class DERClassifier:
         if previous is None:
             sizes, channels = arrays.measure(rows)
             suited = choices.suit(sizes, channels, len(rows)) if self.settings is None else suited
+            sizes = set() if choices.SIDE in self._changes else sizes
             form = choices.choose_form(self._resolve(suited), sizes, channels)
         else:
             form, known, foreseen = previous.form, previous.classes, previous.foreseen
@@ -206,8 +208,7 @@ class DERClassifier:
         classes = order_new(labelled.labels, known, order)
         settings = self._resolve(suited)
         if not classes and settings.network.tuned != "none":
-            fault = "labels: no new class"
-            raise UserError(f"{fault}; only a frozen network (network.tuned: none) learns old ones")
+            raise UserError("labels: no new class; only a frozen network (tuned: none) learns old ones again")
         foreseen = arrays.foresee(listed, foreseen, [*known, *classes])
         callback = Listener() if self.callback is None else self.callback
         if not isinstance(callback, Listener):
@@ -264,15 +265,14 @@ class DERClassifier:
     @property
     def settings_(self) -> Settings:
         """The settings in use: those given, or chosen at the first step, with all changes."""
-        self._known()
-        return self._resolve(self._suited)
+        return choices.with_form(self._resolve(self._suited), *self._known().form)
 
     @property
     def history_(self) -> "pandas.DataFrame":
         """A row for each epoch since the classifier was made or loaded: its step and ``EpochRecord``."""
+        rows = [(step, *record) for step, record in self._known().records]
         import pandas  # only now, and only here: it takes half a second
 
-        rows = [(step, *record) for step, record in self._known().records]
         return pandas.DataFrame(rows, columns=["step", *EpochRecord._fields])
 
     @property
@@ -289,6 +289,9 @@ class DERClassifier:
         if unknown is None:
             labels_N: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
             return labels_N
+        learning.check_kind(self._known(), arrays.check_labels([unknown])[0])
+        if unknown in self._known().classes:
+            raise UserError(f"unknown: {unknown!r} is a class that was learned; give another label")
         images = self._scale(X)[0]
         with reproducible():
             probabilities_NK, known_N = self._choose_predictor().judge(images)

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypedDict
 class Changes(TypedDict, total=False):
     """Values of the settings by keyword, with two underscores for each dot."""
 
+    dataset__image_side: int | None
     network: Mapping[str, Any]
     network__backbone: str
     network__depth: int

@@ -98,7 +98,7 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
         raise UserError(f"{where}.weights: backbone {settings.backbone} starts at random; write null")
     if settings.weights is None and settings.tuned != "all":
         fault = f"{settings.tuned} would keep weights that are random"
-        raise UserError(f"{where}.tuned: {fault}; write all, or name some in {where}.weights")
+        raise UserError(f"{where}.tuned: {fault}; name a file in {where}.weights, or write all here")
     if settings.tuned == "none" and not settings.head_bias:
         raise UserError(
             f"{where}.head_bias: false, but what is fitted to a frozen network has biases; write true"

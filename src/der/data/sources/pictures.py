@@ -78,7 +78,7 @@ def _decode(picture: Picture, side: int, channels: int) -> Images | Fault:
         if isinstance(content, bytes):
             return read_picture(io.BytesIO(content), place, side, channels)
         if content.exists() and not content.is_file():  # opening a pipe waits for someone to write
-            return Fault(place, f"{place}: no file, or a folder that cannot be listed; allow it or remove it")
+            return Fault(place, f"{place}: no file that can be read; give pictures, or remove it")
         return read_picture(content, place, side, channels)
     except UserError as error:
         return Fault(place, str(error))
