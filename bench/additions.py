@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 import der
 from bench import heads
 from bench.results_file import describe_processor
+from tools.results.render import put_block
 
-RESULTS = Path("bench/results")
+PAGE, RESULTS = Path("docs/results.md"), Path("bench/results")
 HELD_OUT = 50  # of the 500 training images of a class; the tests are all 100
 ORDER = 1993  # plus the seed: that of the order of classes, and of the images
 ARMS: dict[str, dict[str, Any]] = {
@@ -148,7 +149,7 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     head = [
         "addition",
         "seeds",
-        *(f"{use}: {what}, gain" for use in ("test", "held out") for what in ("average", "last")),
+        *(f"{use}: {what} top-1, gain" for use in ("test", "held out") for what in ("average", "last")),
     ]
     lines = [head, ["---", *["---:"] * 5]]
     for arm in dict.fromkeys(row["arm"] for row in rows):
@@ -160,7 +161,9 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
                     np.array([measure(found[one, seed][use]) for seed in seeds]) for one in (arm, "plain")
                 )
                 error = np.std(own - plain, ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else math.nan
-                cells.append(f"{own.mean():.2f}, {(own - plain).mean():+.2f} ± {error:.2f}")
+                spread = "" if math.isnan(error) else f" ± {error:.2f}"
+                gain = f", {(own - plain).mean():+.2f}{spread}" if arm != "plain" else ""
+                cells.append(f"{own.mean():.2f}{gain}")
         lines.append([arm, str(len(seeds)), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -183,7 +186,9 @@ def main() -> None:
             found = run(comparison, arm, seed, options.images, options.scratch)
             with comparison.rows.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(found) + "\n")
-    print(format_rows(read_rows(comparison.rows)))
+    table = format_rows(read_rows(comparison.rows))
+    print(table)
+    PAGE.write_text(put_block(PAGE, comparison.rows.stem, table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,14 +24,7 @@ from der.model.checkpoint import (
     save_empty_checkpoint,
 )
 from der.model.kernels.processor import Kernels
-from der.model.network import (
-    Extractor,
-    Network,
-    build_extractor,
-    count_parameters,
-    empty_network,
-    expand,
-)
+from der.model.network import Extractor, Network, build_extractor, count_parameters, empty_network, expand
 from der.model.resnet import ResNet
 from der.settings.sections import (
     AugmentationSettings,

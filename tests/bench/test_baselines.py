@@ -1,4 +1,4 @@
-"""The record of the baselines is complete, and is what docs/baselines.md shows."""
+"""The record of the baselines is complete, and pages show what is measured."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import der
-from bench import baselines
+from bench import additions, baselines
 from tests.locations import ROOT
 
 
@@ -23,6 +23,20 @@ def test_the_page_shows_the_record(place: Path) -> None:
     page = (ROOT / baselines.PAGE).read_text(encoding="utf-8")
     assert baselines.format_rows(record["runs"]) in page
     assert f"over {len(seeds['DER'])} seeds" in page
+
+
+@pytest.mark.parametrize("comparison", additions.COMPARISONS.values(), ids=[*additions.COMPARISONS])
+def test_the_page_shows_what_additions_bring(comparison: additions.Comparison) -> None:
+    table = additions.format_rows(additions.read_rows(ROOT / comparison.rows))
+    assert table in (ROOT / additions.PAGE).read_text(encoding="utf-8")
+
+
+def test_an_addition_is_compared_with_the_plain_runs_of_its_seeds() -> None:
+    tops = {("plain", 0): [90.0, 80.0], ("plain", 1): [90.0, 84.0], ("plain", 2): [10.0, 10.0]}
+    tops |= {("cutout", 0): [92.0, 81.0], ("cutout", 1): [90.0, 87.0]}  # gains 1.5 and 1.5; 1 and 3
+    rows = [{"arm": arm, "seed": seed, "test": top, "held_out": top} for (arm, seed), top in tops.items()]
+    gains = "87.50, +1.50 ± 0.00 | 84.00, +2.00 ± 1.00"
+    assert f"| cutout | 2 | {gains} | {gains} |" in additions.format_rows(rows)
 
 
 def test_a_row_has_means_and_standard_errors() -> None:

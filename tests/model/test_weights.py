@@ -97,10 +97,7 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
         rf"not the weights of {BACKBONE}, as extra\.weight shows; give a file of its state_dict\(\)$",
     ),
     "other names": (lambda all_: under("layer", all_), r", as conv_stem\.weight shows; give"),
-    "another shape": (
-        with_bias(lambda value: value[:2]),
-        r", as bn1\.bias shows; give",
-    ),
+    "another shape": (with_bias(lambda value: value[:2]), r", as bn1\.bias shows; give"),
     "whole numbers": (
         lambda all_: {name: (100 * value).to(torch.int8) for name, value in all_.items()},
         r", as conv_stem\.weight shows; give",

@@ -151,11 +151,7 @@ def test_missing_or_damaged_input_leaves_no_page(
 
 @pytest.mark.parametrize(
     ("section", "values"),
-    [
-        ("network", {"depth": 20}),
-        ("train", {"seed": 7}),
-        ("protocol", {"class_order": "alphabetical"}),
-    ],
+    [("network", {"depth": 20}), ("train", {"seed": 7}), ("protocol", {"class_order": "alphabetical"})],
 )
 def test_no_page_of_parameters_that_the_run_was_not_trained_with(
     section: str, values: dict[str, Any], finished: Path

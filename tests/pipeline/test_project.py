@@ -167,9 +167,7 @@ DEFAULTED = {
 }
 
 
-def test_every_parameter_that_dvc_reads_is_there_or_has_a_default(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_every_parameter_that_dvc_reads_is_there_or_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     listed = {
         key
