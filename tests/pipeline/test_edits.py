@@ -14,7 +14,7 @@ import pytest
 
 from der.core.errors import UserError
 from der.core.files import sealed_directory
-from der.pipeline import dvc, project
+from der.pipeline import dvc, edits, project
 from der.pipeline.edits import add_classes, apply_preset, describe_move, planned_steps, resize_chain
 from der.pipeline.presets import PRESETS, load_order, load_settings
 from der.settings.parsing import put_values
@@ -149,13 +149,13 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
     bring("ant", "emu", "fox", "gnu")
     before = project.read_params()
     assert add_classes(["fox", "ant", "fox"]).splitlines() == [
-        "params.yaml: step 3 is fox, ant; steps 1 to 2 stay as they were",
+        "params.yaml: step 3 is fox, ant; the finished steps stay as they were",
         "chain.yaml: 4 -> 3 steps",
         "`der plan` lists what `dvc repro` runs",
     ]
     assert steps() == [*FINISHED, ["fox", "ant"]] and project.chain_length() == 3
     # A step that was added and not trained yet stays.
-    assert add_classes([]).startswith("params.yaml: step 4 is emu, gnu; steps 1 to 2 stay as they were\n")
+    assert add_classes([]).startswith("params.yaml: step 4 is emu, gnu; the finished steps stay as")
     assert steps() == [*FINISHED, ["fox", "ant"], ["emu", "gnu"]]
     assert [change.key for change in project.compare(before, project.read_params())] == ["protocol.steps"]
     assert re.findall("#.*", project.read_text()) == re.findall("#.*", COMMITTED)
@@ -165,29 +165,28 @@ def test_new_classes_make_a_step_on_top_of_the_finished_ones() -> None:
 
 
 @pytest.mark.usefixtures("finished")
+def test_classes_change_before_the_next_run_and_folders_first() -> None:
+    shutil.rmtree(project.checkpoint(3))
+    images = Path("data/images/train")
+    (images / "cat").rename(images / "lynx")
+    edits.rename_class("cat", "lynx")
+    edits.rename_class("dog", "wolf")
+    bring("ant")
+    assert add_classes([]).startswith("params.yaml: step 3 is ant\n")  # no word of finished steps
+    (images / "bee").rmdir()
+    edits.remove_classes(["bee"])
+    assert steps() == [["lynx"], ["wolf"], ["ant"]] and (images / "wolf").is_dir()
+
+
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize(
     ("names", "new", "values", "message"),
     [
         ([], [], {}, r"dataset: every class is in a step already; put images of a new one there"),
         (["dog"], ["ant"], {}, r"dog: in step 2 already; name classes that are new"),
-        (
-            ["elk"],
-            ["ant"],
-            {},
-            r"params\.yaml: protocol\.steps: 'elk' is no class of the data set; it has ant, .*",
-        ),
-        (
-            [],
-            ["ant"],
-            {"memory.budget": 3},
-            r"params\.yaml: memory\.budget: 3 leaves no exemplar for each of 4 .*",
-        ),
-        (
-            [],
-            [],
-            {"dataset.path": "i.tar.gz"},
-            r"dataset: its classes cannot be listed; name the new ones, `der add NAME \.\.\.`",
-        ),
+        (["elk"], ["ant"], {}, r"params\.yaml: protocol\.steps: 'elk' is no class of the data set; .*"),
+        ([], ["ant"], {"memory.budget": 3}, r"params\.yaml: memory\.budget: 3 leaves no exemplar for .*"),
+        ([], [], {"dataset.path": "i.tar.gz"}, r"dataset: its classes cannot be listed; name the new .*"),
     ],
 )
 def test_what_cannot_be_added_changes_nothing(

@@ -72,7 +72,7 @@ def test_a_new_folder_among_known_ones_trains_one_more_step(pipeline: Pipeline) 
     before = pipeline.results()
     add, repro = FOLDER.splitlines()
     added = pipeline.shell(add).splitlines()[0]
-    assert added == "params.yaml: step 3 is aardvark; steps 1 to 2 stay as they were"
+    assert added == "params.yaml: step 3 is aardvark; the finished steps stay as they were"
     planned = pipeline.plan()
     printed = pipeline.shell(repro)
     ran = re.findall(r"^Running stage '(.+)':$", printed, re.MULTILINE)

@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -255,7 +256,8 @@ def start_table(files: Sequence[Path], names: Sequence[str], count: int) -> Prin
         return text + " " * (width - columns(text))
 
     def print_line(picture: str, predictions: Sequence["Prediction"]) -> None:
-        cells = [f"{padded(one.name, width)} {100 * one.probability:6.2f} %" for one in predictions]
+        shares = ((name, " " * 8 if isnan(p) else f"{100 * p:6.2f} %") for name, p in predictions)
+        cells = [f"{padded(name, width)} {share}" for name, share in shares]
         print("  ".join([padded(picture, first), *cells]))
 
     headings = [f"{f'top-{rank}':<{width + 9}}" for rank in range(1, count + 1)]
@@ -277,7 +279,7 @@ def start_csv(count: int) -> PrintLine:
 
 
 def print_json(picture: str, predictions: Sequence["Prediction"]) -> None:
-    classes = [{"class": one.name, "probability": one.probability} for one in predictions]
+    classes = [{"class": name, "probability": None if isnan(p) else p} for name, p in predictions]
     print(json.dumps({"picture": picture, "classes": classes}))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from der.core import errors, files
@@ -91,7 +91,7 @@ def export_safetensors(network: Network, metadata: Metadata, path: Path) -> None
             named[f"{name}.places"] = layer.places
     texts = {**accompany(metadata), "network": json.dumps(to_values(metadata.network))}
     with files.atomic_file(path) as partial:
-        save_file({name.removeprefix("_"): value for name, value in named.items()}, partial, texts)
+        partial.write_bytes(save({name.removeprefix("_"): value for name, value in named.items()}, texts))
         found = load_file(partial)
         values = {name: found[name.removeprefix("_")] for name in usable.network.state_dict()}
         weights.fill(usable.network, values)

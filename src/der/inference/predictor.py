@@ -79,7 +79,7 @@ class Prediction(NamedTuple):
     """A class with its probability for an image."""
 
     name: str
-    probability: float  # from 0 to 1
+    probability: float  # from 0 to 1; NaN of what is like no class
 
 
 class Predictor:
@@ -145,8 +145,8 @@ class Predictor:
     ) -> list[list[Prediction]]:
         """Return the ``count`` most probable classes of every image, or all if there are fewer; best first.
 
-        For an image that is not familiar, ``unknown`` replaces the name of the best prediction. Raises
-        UserError for a count below 1, and for the images that a call refuses.
+        For an image that is not familiar, ``unknown`` comes before them. Raises UserError for a count below
+        1, and for the images that a call refuses.
         """
         if count < 1:
             raise UserError(f"count: {count} is none; give at least 1")
@@ -157,7 +157,7 @@ class Predictor:
         found = [[Prediction(names[label], float(row[label])) for label in order] for row, order in pairs]
         if unknown is not None and known_N is not None:
             for row in np.flatnonzero(~known_N).tolist():
-                found[row][0] = Prediction(unknown, found[row][0].probability)
+                found[row] = [Prediction(unknown, np.nan), *found[row]][:count]
         return found
 
 

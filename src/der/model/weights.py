@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -39,10 +39,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
     tensors = tensors_of(module)
     if name := _find_infinite(tensors):
         raise UserError(f"{path.name}: {name} is not finite after training; lower learning_rate")
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from None
+    path.write_bytes(save(tensors))  # save_file leaves a file that only its owner can read
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:

@@ -166,15 +166,14 @@ def add_classes(names: Sequence[str]) -> str:
     finished = finished_steps()
     if not finished:
         raise UserError(f"{project.CHECKPOINTS}: no finished step to add to; run `dvc repro` first")
-    named = settings.protocol.steps or []
-    before = named if named[: len(finished)] == finished else finished
+    before = settings.protocol.steps or finished
     steps = [*before, choose_classes(names, before, settings.dataset)]
     edited = parsing.put_values(project.read_text(), {"protocol": {"steps": steps}})
     planned_steps(presets.parse_settings(edited))  # raises what does not fit
     fitted = fit_chain(length, len(steps))
     project.write_text(edited)
-    kept = "step 1 stays as it was" if len(finished) == 1 else f"steps 1 to {len(finished)} stay as they were"
-    said = f"{project.PARAMS}: step {len(steps)} is {', '.join(steps[-1])}; {kept}"
+    said = f"{project.PARAMS}: step {len(steps)} is {', '.join(steps[-1])}"
+    said += "; the finished steps stay as they were" * (before[: len(finished)] == finished)
     return "\n".join([said, *fitted, PLAN])
 
 
@@ -209,8 +208,7 @@ def add_photos(names: Sequence[str]) -> str:
 
 def _new_photos(settings: Settings) -> tuple[int, dict[str, list[Path]]]:
     """Return the newest step that is taught or named, and the new photos of classes of earlier steps."""
-    finished, named = finished_steps(), settings.protocol.steps or []
-    steps = named if named[: len(finished)] == finished else finished
+    steps = settings.protocol.steps or finished_steps()
     old = {name for classes in steps[:-1] for name in classes}
     found = inputs.find_new_photos(settings.dataset)
     return len(steps), {name: photos for name, photos in found.items() if name in old}
@@ -258,8 +256,11 @@ def rename_class(old: str, new: str) -> str:
 
 
 def _known_steps(names: set[str]) -> Steps:
-    """Return the classes of each step; raises UserError for a name that is in none."""
-    steps = planned_steps(presets.load_settings()) or finished_steps()
+    """Return the classes of each step; raises UserError for a name that is in none. Folders may be gone."""
+    settings = presets.load_settings()
+    steps = settings.protocol.steps or planned_steps(settings) or []
+    if not names <= {name for step in steps for name in step}:
+        steps = finished_steps()
     known = [name for step in steps for name in step]
     if missing := sorted(names - {*known}):
         raise UserError(f"{missing[0]}: is in no step; the classes are {', '.join(known)}")
@@ -333,8 +334,7 @@ def resize_chain(length: int | None) -> int:
     """Give chain.yaml ``length`` steps, by default the protocol's, never fewer; return how many it has."""
     steps = planned_steps(presets.load_settings())
     if length is None and steps is None:
-        fault = "how many steps it has depends on the images"
-        raise UserError(f"protocol: {fault}; write their number, `der chain N`")
+        raise UserError("protocol: the images decide how many steps it has; write how many, `der chain N`")
     least = max(1, len(steps or []))
     if length is not None and length < least:
         fault = f"{least} steps, which {length} would cut off"

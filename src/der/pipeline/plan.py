@@ -121,7 +121,8 @@ def read_workspace() -> Workspace:
         outs = {Path(out.def_path): out for out in index.outs}
         wrong = map(project.made_of, dvc.find_misrecorded())
         forgotten = {outs[path].hash_info.value for path in wrong if path in outs}
-        stages = {one.addressing: _look_at(one, outs, forgotten) for one in plan_repro(index.graph)}
+        ours = [one for one in plan_repro(index.graph) if one.cmd]  # others are files added to DVC
+        stages = {one.addressing: _look_at(one, outs, forgotten) for one in ours}
         settled = not any(outs[path].workspace_status() for path in (project.RAW, project.TASKS))
     except DvcException as error:
         raise UserError(f"dvc: {' '.join(str(error).split())}; run `der check`") from None

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -23,6 +22,7 @@ from der.summary.series import Curve, Summary, align, results_table, show, summa
 COMPRESSED = ["step", "network", "top-1", "top-5", "NME", "parameters", "bytes", "ms an image"]
 PAGE = f"A page to look at, in any browser: {project.REPORT}"
 NO_PAGE = f"`der report` writes a page to look at, in any browser: {project.REPORT}"
+NO_END = "The last run did not finish: these results are of an earlier one; run `dvc repro`"
 OTHER_PAGE = f"{project.REPORT} shows other results; `der report` writes the page of these"
 NEXT = f"""Plots: {project.PLOTS}/*.png, or `dvc plots show`. Everything measured: metrics/steps.
 Next: `. .venv/bin/activate`, edit params.yaml, `dvc repro`, `dvc metrics diff`."""
@@ -107,10 +107,11 @@ def show_results(*, as_json: bool = False) -> str:
         return json.dumps(check_summary(), indent=2)
     table, page = sum_up(), NO_PAGE
     if project.REPORT.exists():
-        page = OTHER_PAGE
-        with suppress(UserError):  # results that are missing are others, too
+        try:
             mark = f'<meta name="results" content="{digest_results()}">'
             page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
+        except UserError:  # a stage that began anew left nothing
+            page = NO_END
     wrong = [f"Not so: {sentence}; run `dvc repro` again" for sentence in dvc.find_misrecorded().values()]
     return "\n".join([table + page, *wrong, NEXT])
 
