@@ -18,7 +18,7 @@ from der.model.checkpoint import save_empty_checkpoint
 from der.pipeline.page import make_page, read_run
 from der.pipeline.presets import PRESETS, load_settings
 from der.pipeline.project import mark_unused, write_chain
-from der.pipeline.runs import NO_PAGE, OTHER_PAGE, PAGE, show_results
+from der.pipeline.runs import NO_END, NO_PAGE, OTHER_PAGE, PAGE, show_results
 from der.report.page import FinishedRun
 from der.settings.sections import to_values
 from der.train.log import write_log
@@ -182,3 +182,5 @@ def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
         assert PAGE in show_results()
     Path("metrics/report.html").write_text("<!DOCTYPE html>", encoding="utf-8")  # of an earlier revision
     assert OTHER_PAGE in show_results()
+    shutil.rmtree("metrics/training/2")  # as DVC does when it trains a step
+    assert NO_END in show_results()

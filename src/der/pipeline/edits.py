@@ -172,8 +172,8 @@ def add_classes(names: Sequence[str]) -> str:
     planned_steps(presets.parse_settings(edited))  # raises what does not fit
     fitted = fit_chain(length, len(steps))
     project.write_text(edited)
-    said = f"{project.PARAMS}: step {len(steps)} is {', '.join(steps[-1])}"
-    said += "; the finished steps stay as they were" * (before[: len(finished)] == finished)
+    kept = "; the finished steps stay as they were" if before[: len(finished)] == finished else ""
+    said = f"{project.PARAMS}: step {len(steps)} is {', '.join(steps[-1])}{kept}"
     return "\n".join([said, *fitted, PLAN])
 
 

@@ -107,11 +107,10 @@ def show_results(*, as_json: bool = False) -> str:
         return json.dumps(check_summary(), indent=2)
     table, page = sum_up(), NO_PAGE
     if project.REPORT.exists():
-        try:
-            mark = f'<meta name="results" content="{digest_results()}">'
-            page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
-        except UserError:  # a stage that began anew left nothing
-            page = NO_END
+        mark = f'<meta name="results" content="{digest_results()}">'
+        page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
+    if not all(project.training(int(step)).exists() for step in read_json(project.SUMMARY)["steps"]):
+        page = NO_END  # DVC removed what a step had left, to train it
     wrong = [f"Not so: {sentence}; run `dvc repro` again" for sentence in dvc.find_misrecorded().values()]
     return "\n".join([table + page, *wrong, NEXT])
 
