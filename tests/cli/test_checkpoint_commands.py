@@ -53,9 +53,7 @@ def test_csv_holds_the_predictor_s_answers(saved: Path, capsys: pytest.CaptureFi
         assert "class_6" not in row
 
 
-def test_json_holds_the_predictor_s_answers_line_by_line(
-    saved: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_holds_the_predictor_s_answers_by_line(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_pictures("in", 3)
     main(["predict", str(saved), "in", "--json", "--top", "2"])
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -109,9 +107,7 @@ def test_what_is_no_readable_picture_is_reported_and_skipped(
     ]
 
 
-def test_answers_come_long_before_the_last_picture_is_read(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_come_before_the_last_picture_is_read(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_pictures("in", 1)
     many = [Path("in/0.png")] * (2 * MOST_PICTURES + 1)
     monkeypatch.setattr("der.inference.predictor.list_pictures", lambda _: many)

@@ -120,9 +120,7 @@ def put(path: Path, name: str) -> None:
         (partial / name).touch()
 
 
-def test_the_old_directory_stays_until_the_new_one_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_old_directory_stays_till_the_new_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, replace = tmp_path / "folder", Path.replace
     put(path, "old")
 

@@ -23,9 +23,7 @@ def test_mlflow_has_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [one.value for one in found] == pytest.approx(model.history_["loss"].tolist())
 
 
-def test_weights_and_biases_keeps_every_epoch_offline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_and_biases_keeps_each_epoch_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb", reason="too large for the tests' environment")
     monkeypatch.chdir(tmp_path)
     with wandb.init(project="der", mode="offline", dir=tmp_path) as run:
@@ -38,9 +36,7 @@ def test_weights_and_biases_keeps_every_epoch_offline(
 # Of packages that TensorBoard imports.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.slow
-def test_tensorboard_has_each_epoch_once_after_a_resume(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tensorboard_has_each_epoch_once_if_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.chdir(tmp_path)
     track = load_program("trackers/tensorboard_tracker.py").TensorBoardTracker

@@ -84,9 +84,7 @@ def check_onnx(place: Path) -> None:
     assert json.loads(metadata["class_names"]) == NAMES
 
 
-def test_onnx_of_a_large_network_in_two_files_that_move(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_onnx_of_a_large_network_in_two_moved_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1000)
     export_with(export_onnx, builders.random_checkpoint(CLASSES), tmp_path / "new" / "large.onnx")
     names = ["large.onnx", "large.onnx.data"]

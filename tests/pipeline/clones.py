@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from der.pipeline.presets import PRESETS, load_order, parse_settings, write_preset
+from der.pipeline.presets import PRESETS, parse_settings, write_preset
 from der.pipeline.project import write_chain
-from der.settings.experiment import Settings, list_names
+from der.settings.experiment import Settings, list_names, read_order
 from tests.locations import ROOT
 
 COMMITTED = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def make_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @cache
 def text_of(name: str) -> str:
     """params.yaml with the preset applied."""
-    return write_preset(name, {"path": "data/images", "downloads": "~/.cache/der"})
+    return write_preset(name, {"dataset.path": "data/images", "dataset.downloads": "~/.cache/der"})
 
 
 @cache
@@ -57,5 +57,5 @@ def settings_of(name: str) -> Settings:
 def class_names(settings: Settings) -> list[str]:
     """All classes of the data set in alphabetical order: CIFAR-100's, or made-up ones."""
     if settings.dataset.source == "cifar100":
-        return sorted(load_order("podnet_1"))
+        return sorted(read_order("podnet_1"))
     return [f"class {index:02}" for index in range(10 if settings.dataset.source == "digits" else 100)]

@@ -16,7 +16,8 @@ from der.core.errors import UserError
 from der.core.files import sealed_directory
 from der.pipeline import dvc, edits, project
 from der.pipeline.edits import add_classes, apply_preset, describe_move, planned_steps, resize_chain
-from der.pipeline.presets import PRESETS, load_order, load_settings
+from der.pipeline.presets import PRESETS, load_settings
+from der.settings.experiment import read_order
 from der.settings.parsing import put_values
 from tests.locations import ROOT
 from tests.pipeline.clones import COMMITTED, NAMES
@@ -83,6 +84,19 @@ def test_what_was_there_before_goes_but_for_places() -> None:
         assert project.read_text() == first
 
 
+def test_presets_of_photos_leave_each_other_steps_and_a_file_of_weights() -> None:
+    mine = {"protocol.steps": [["circle"], ["cross"]], "network.weights": "data/weights/lite0.pth"}
+    apply_preset("photos")
+    set_parameters(project.PARAMS, mine)
+    assert "chain.yaml: 1 -> 2 steps" in apply_preset("photos_tuned")
+    assert [steps(), load_settings().network.weights] == [*mine.values()]
+    set_parameters(project.PARAMS, {"network.backbone": "timm:resnet18"})  # whose weights the file has not
+    apply_preset("photos")
+    assert [steps(), load_settings().network.weights] == [mine["protocol.steps"], "pretrained"]
+    apply_preset("joint")  # of other images
+    assert steps() is None
+
+
 def test_what_has_changed_is_printed() -> None:
     assert apply_preset("digits").startswith("preset digits: 0 values of params.yaml changed\n")
     shutil.rmtree("data/images")
@@ -106,7 +120,7 @@ def test_what_has_changed_is_printed() -> None:
         "  protocol.class_order: [television, apple, oak_tree, ... 100 in all] -> "
         "[sea, orchid, lobster, ... 100 in all]"
     )
-    assert load_settings().protocol.class_order == load_order("podnet_3")
+    assert load_settings().protocol.class_order == read_order("podnet_3")
 
 
 @pytest.mark.parametrize(("name", "length"), [("joint", 1), ("paper_b0_50", 50), ("imagenet100_b0_10", 4)])

@@ -12,8 +12,9 @@ from jsonschema import Draft202012Validator
 from der.core.files import read_json
 from der.data.protocol import plan_steps
 from der.pipeline.edits import planned_steps
-from der.pipeline.presets import list_orders, load_order, load_preset, write_preset
+from der.pipeline.presets import list_orders, load_preset, write_preset
 from der.pipeline.project import PARAMS, compare
+from der.settings.experiment import read_order
 from der.settings.parsing import parse_yaml
 from der.settings.sections import to_values
 from tests.locations import ROOT
@@ -41,7 +42,7 @@ def test_the_default_is_the_committed_file() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_written_has_the_values_and_the_comments(name: str) -> None:
     places = {"path": "my #1: pictures", "downloads": "1"}
-    text = write_preset(name, places)
+    text = write_preset(name, {f"dataset.{key}": place for key, place in places.items()})
     content = parse_yaml(text, PARAMS)
     preset = load_preset(name)
     assert content == loads_yaml(text) == preset | {"dataset": preset["dataset"] | places}
@@ -124,12 +125,12 @@ def test_an_ablation_is_one_change_to_the_paper() -> None:
 
 
 def test_class_orders() -> None:
-    alphabetical = sorted(load_order("podnet_1"))
+    alphabetical = sorted(read_order("podnet_1"))
     assert alphabetical[:3] == ["apple", "aquarium_fish", "baby"] and alphabetical[-1] == "worm"
     assert list_orders() == ["authors_0", "icarl_1993", "podnet_1", "podnet_2", "podnet_3"]
     for name in list_orders():
-        assert len(load_order(name)) == 100 and sorted(load_order(name)) == alphabetical
+        assert len(read_order(name)) == 100 and sorted(read_order(name)) == alphabetical
     shuffled = np.random.RandomState(1993).permutation(100)
-    assert list(load_order("icarl_1993")) == [alphabetical[label] for label in shuffled]
+    assert list(read_order("icarl_1993")) == [alphabetical[label] for label in shuffled]
     for name, digest in ORDER_DIGESTS.items():
-        assert hashlib.sha256(" ".join(load_order(name)).encode()).hexdigest()[:16] == digest
+        assert hashlib.sha256(" ".join(read_order(name)).encode()).hexdigest()[:16] == digest

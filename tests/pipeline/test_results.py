@@ -13,9 +13,10 @@ from der.core.files import seal, write_json
 from der.data.arrays import class_file
 from der.data.protocol import identify
 from der.pipeline.inputs import IDENTITIES, RunImages
-from der.pipeline.presets import PRESETS, load_order, load_preset
+from der.pipeline.presets import PRESETS, load_preset
 from der.pipeline.project import RAW
 from der.pipeline.runs import PUBLISHED, joint_accuracy, published_curves, published_references
+from der.settings.experiment import read_order
 from der.settings.parsing import parse
 from der.settings.sections import SPLITS, ProtocolSettings
 from tests.locations import ROOT
@@ -54,7 +55,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / PUBLISHED).parent.mkdir()
     shutil.copyfile(ROOT / PUBLISHED, tmp_path / PUBLISHED)
     monkeypatch.chdir(tmp_path)
-    write_raw(sorted(load_order("podnet_1")), 32)
+    write_raw(sorted(read_order("podnet_1")), 32)
     know(CIFAR)
 
 

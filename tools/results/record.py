@@ -14,7 +14,7 @@ from der.data.protocol import identify, plan_steps
 from der.evaluation.results import METRICS, StepMetrics
 from der.pipeline.environment import Machine, describe_machine
 from der.pipeline.inputs import IDENTITIES, find_expected
-from der.pipeline.presets import ORDERS, list_orders, list_presets, load_order, load_preset, load_settings
+from der.pipeline.presets import ORDERS, PRESETS, list_orders, list_presets, load_preset, load_settings
 from der.pipeline.project import (
     PARAMS,
     RAW,
@@ -30,7 +30,7 @@ from der.pipeline.project import (
 from der.pipeline.provenance import check_training, git, is_code_changed, shown_parameters
 from der.pipeline.runs import PUBLISHED, RESULTS, read_steps
 from der.pipeline.timing import read_times
-from der.settings.experiment import Settings
+from der.settings.experiment import Settings, read_order
 from der.settings.parsing import parse_yaml
 from der.settings.sections import SPLITS, ProtocolSettings
 from der.summary.series import StepSummary, Summary, summarise
@@ -108,7 +108,7 @@ def record_run(name: str, clone: Path = Path()) -> str:
     the run is not of the preset: of other parameters or of other images.
     """
     preset = json.loads(json.dumps(load_preset(name)))  # plain values, as settings have
-    orders = {order: list(load_order(order)) for order in list_orders()}
+    orders = {order: read_order(order, PRESETS) for order in list_orders()}
     expected = find_expected(preset)
     with chdir(clone):
         record = describe_run(name, preset, orders, expected)

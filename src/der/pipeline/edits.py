@@ -129,9 +129,11 @@ Steps = list[list[str]]  # class names by step
 def apply_preset(name: str, class_order: str | None = None) -> str:
     """Write preset ``name`` to params.yaml; return what changed."""
     old, length = project.read_params(), project.chain_length()
-    places = {key.partition(".")[2]: project.value_at(old, key) for key in presets.PLACES}
-    places = {name: place for name, place in places.items() if place is not None}
-    new = presets.write_preset(name, places, class_order)
+    changed = {one.key for one in project.compare(old, presets.load_preset(name, class_order))}
+    own = project.value_at(old, "dataset.source") == inputs.FOLDER and "dataset.source" not in changed
+    kept = [key for key, same in presets.OF_PHOTOS.items() if own and same not in changed]
+    found = {key: project.value_at(old, key) for key in (*presets.PLACES, *kept)}
+    new = presets.write_preset(name, {key: one for key, one in found.items() if one is not None}, class_order)
     values = parsing.parse_yaml(new, project.PARAMS)
     settings = project.parse_section(Settings, values, project.PARAMS)
     with naming(project.PARAMS):

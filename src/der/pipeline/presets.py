@@ -9,6 +9,8 @@ from der.settings import experiment, parsing
 PRESETS = Path("src/der/presets")
 ORDERS = PRESETS / experiment.ORDERS
 PLACES = tuple(f"dataset.{name}" for name in experiment.PLACES)  # paths on the user's machine, in no preset
+# What one preset of the user's photos leaves to another, if both have the same value of a second key.
+OF_PHOTOS = {"protocol.steps": "protocol.class_order", "network.weights": "network.backbone"}
 TOP = """\
 # yaml-language-server: $schema=params.schema.json
 # Every knob of the pipeline. Edit, then `dvc repro`: only what the edit reaches is recomputed.
@@ -25,10 +27,12 @@ def parse_settings(text: str) -> experiment.Settings:
     return parse_section(experiment.Settings, parsing.parse_yaml(text, PARAMS), PARAMS)
 
 
-def write_preset(name: str, places: dict[str, Any], class_order: str | None = None) -> str:
-    """Write a preset as text of params.yaml, with comments; ``places`` has the paths of section dataset."""
+def write_preset(name: str, kept: dict[str, Any], class_order: str | None = None) -> str:
+    """Write a preset as text of params.yaml, with comments; ``kept`` has other values, by key."""
     values = load_preset(name, class_order, forms=True)
-    values["dataset"] |= places
+    for key, value in kept.items():
+        section, _, own = key.partition(".")
+        values[section][own] = value
     template = (_directory() / f"{experiment.DEFAULT}.yaml").read_text(encoding="utf-8").partition("\n")[2]
     return parsing.put_values(TOP + template, values)
 
@@ -37,13 +41,8 @@ def load_preset(name: str, class_order: str | None = None, *, forms: bool = Fals
     """Read all values of a preset, nested as in params.yaml, with another class order if one is named."""
     values = experiment.read_preset(name, _directory(), forms=forms)
     if class_order is not None:
-        values["protocol"]["class_order"] = load_order(class_order)
+        values["protocol"]["class_order"] = experiment.read_order(class_order, _directory())
     return values
-
-
-def load_order(name: str) -> list[str]:
-    """Read a list of class names from class_orders; raises UserError if there is no such list."""
-    return experiment.read_order(name, _directory())
 
 
 def list_presets() -> list[str]:

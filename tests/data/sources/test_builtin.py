@@ -86,9 +86,7 @@ def test_classes_come_by_name_with_their_pixels(settings: DatasetSettings, tmp_p
 
 
 @pytest.mark.parametrize("damage", ["missing", "half", "changed"])
-def test_a_damaged_archive_says_what_to_put_where(
-    settings: DatasetSettings, tmp_path: Path, damage: str
-) -> None:
+def test_damaged_archives_say_what_goes_where(settings: DatasetSettings, tmp_path: Path, damage: str) -> None:
     archive = archive_of(settings)
     whole = archive.read_bytes()
     archive.unlink()

@@ -288,9 +288,7 @@ CHANGE = st.tuples(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of EXIF data that it leaves out
 @given(st.sampled_from(WHOLE), st.lists(CHANGE, max_size=4), st.sampled_from([1, 3]))
-def test_changed_bytes_give_a_picture_or_one_sentence(
-    whole: bytes, changes: list[Any], channels: int
-) -> None:
+def test_changed_bytes_give_a_picture_or_a_sentence(whole: bytes, changes: list[Any], channels: int) -> None:
     content = whole
     for how, number, new, other in changes:
         place = number % max(len(content), 1)
