@@ -18,7 +18,7 @@ NAMES = list_names()
 PROTOCOLS = {
     "digits": (4, 2, 4),
     "digits_masks": (4, 2, 4),
-    "notebook": (25, 25, 4),
+    **dict.fromkeys(("notebook", "notebook_plus"), (25, 25, 4)),
     "joint": (100, 0, 1),
     **dict.fromkeys(("photos", "photos_tuned"), (100, 0, 1)),  # all classes of a folder
     "paper_b0_5": (20, 20, 5),

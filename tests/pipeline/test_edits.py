@@ -133,7 +133,7 @@ def test_the_chain_is_as_long_as_the_protocol_where_that_is_known(name: str, len
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("notebok",), "notebok: no preset of that name; did you mean notebook?"),
+        (("notebok",), "notebok: no preset of that name; did you mean notebook or notebook_plus?"),
         (("paper_b0_10", "podnet"), "podnet: no class order of that name; did you mean podnet_3"),
         (("digits", "podnet_1"), "params.yaml: protocol.class_order: 'television' is no class of the data"),
         (("wrong",), "params.yaml: memory.budgets: unknown key; did you mean budget?"),

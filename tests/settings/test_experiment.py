@@ -32,7 +32,7 @@ def test_a_preset_is_what_a_project_that_applies_it_has(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("notebok", "did you mean notebook?"), *((one, "known: ablation_") for one in (3, None, [3]))],
+    [("notebok", "did you mean notebook or"), *((one, "known: ablation_") for one in (3, None, [3]))],
 )
 def test_a_name_of_none(name: Any, hint: str) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(f'{name}: no preset of that name; {hint}')}"):
