@@ -52,9 +52,7 @@ def check_skipped(start: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
-    parser.add_argument(
-        "--start-at", metavar="STAGE", default="download", help="skip those before, but check"
-    )
+    parser.add_argument("--start-at", metavar="STAGE", default="download", help="skip those before but check")
     start = parser.parse_args().start_at
     with ending():
         stages = list_stages(project.chain_length())

@@ -58,9 +58,7 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
     key = files.digest(repr(decisive).encode())
     store = environment.scratch_root() / f"features-{key[:32]}"
     remove_old(store)
-    computer = FrozenFeatures(
-        checkpoint.network, checkpoint.metadata.normalization, device, read_store(store)
-    )
+    passes = FrozenFeatures(checkpoint.network, checkpoint.metadata.normalization, device, read_store(store))
     views = count_views(given.section(TrainSettings, "train"))
     with environment.computing("features", device), tqdm(desc="features", unit=" images") as bar:
         bar.mininterval = bar.mininterval if sys.stderr.isatty() else PAUSE
@@ -78,14 +76,14 @@ def compute(directory: Path, steps: int, settings: NetworkSettings, given: Given
                 for name in kept:
                     files.link_or_copy(before / name, folder / name)
                 for first in range(0, len(names), size):
-                    some = computer.records(classes[first : first + size], count)
+                    some = passes.records(classes[first : first + size], count)
                     for file, records in zip(map(class_file, names[first : first + size]), some, strict=True):
                         known = [files.SealedDirectory(before).read_array(file)] if file in old else []
                         files.write_array(folder / file, np.concatenate([*known, records]))
                         bar.update(len(records))
-                    keep(store, computer.new)
+                    keep(store, passes.new)
     save_checkpoint(directory / project.NETWORK.name, checkpoint)
-    return f"{computer.computed} views of {bar.n:,} images were new"
+    return f"{passes.computed} views of {bar.n:,} images were new"
 
 
 # In the scratch directory, what was computed waits for runs that need it again, or go on after an

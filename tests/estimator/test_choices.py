@@ -118,9 +118,7 @@ def test_mean_and_deviation_are_of_as_many_channels(values: int, channels: int) 
         ((64, 3, 5000), "notebook", {"padding": 8, "flip": True}),
     ],
 )
-def test_settings_that_suit_small_images(
-    images: tuple[int, int, int], base: str, changes: dict[str, Any]
-) -> None:
+def test_settings_for_small_images(images: tuple[int, int, int], base: str, changes: dict[str, Any]) -> None:
     side, channels, count = images
     found, of = suit({(side, side + 9), (side, side), (9, 9), (200, 300)}, channels, count), preset(base)
     augmentation = found.train.augmentation

@@ -1,5 +1,6 @@
 """Backbones and starts of classifiers by name: one that is no ResNet, settings that describe none, draws."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from der.core.errors import UserError
 from der.model import backbones
-from der.model.network import blank_linear, fold_network, run_network
+from der.model.network import blank_linear, build_extractor, fold_network, run_network
 from der.settings.sections import NetworkSettings
 from tests import builders
 
@@ -75,6 +76,18 @@ def test_masks_are_refused_before_anything_is_trained(plain: NetworkSettings) ->
         "train.masks: backbone plain has no channel masks, only cifar_resnet and resnet have; write null"
     )
     assert recorder.phases == []
+
+
+def test_what_is_no_backbone(plain: NetworkSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = backbones.Backbone(build=lambda channels, shape: nn.Flatten(), initialize=draw_plain)
+    faults = {
+        bare: "set features, the number of its outputs",
+        "a word": "return a der.model.backbones.Backbone",
+    }
+    for returned, fault in faults.items():
+        monkeypatch.setitem(backbones.BACKBONES, "plain", lambda settings, it=returned: it)
+        with pytest.raises(UserError, match=rf"^network\.backbone: plain must {re.escape(fault)}$"):
+            build_extractor(plain, 3)
 
 
 @pytest.mark.parametrize(

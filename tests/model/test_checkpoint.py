@@ -174,9 +174,7 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: Path) ->
     ids=["other names", "one less", "other shapes", "other numbers"],
 )
 @pytest.mark.parametrize("name", ["extractor_1.safetensors", HEAD])
-def test_other_networks_weights_are_named(
-    name: str, change: Callable[[Tensors], Tensors], saved: Path
-) -> None:
+def test_others_weights_are_named(name: str, change: Callable[[Tensors], Tensors], saved: Path) -> None:
     rewrite(saved / name, change)
     with pytest.raises(UserError, match=rf"{name}: not the weights of the network that network\.json"):
         load_checkpoint(saved)

@@ -90,9 +90,7 @@ def test_a_description_of_a_giant_without_its_weights_is_refused_before_it_is_bu
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000
 
 
-def test_all_or_the_last_stage_is_trained_statistics_included(
-    settings: NetworkSettings, taught: Taught
-) -> None:
+def test_all_or_the_last_stage_is_trained_with_statistics(settings: NetworkSettings, taught: Taught) -> None:
     start = start_for(settings).tensors
     last = {name for name in start if name.startswith(("model.blocks.4.", "model.conv_head", "model.bn2."))}
     for tuned, expected in (("all", set(start)), ("last", last)):

@@ -112,9 +112,7 @@ def test_values_that_cannot_be(values: dict[str, Any], message: str, monkeypatch
         (64, "timm:test_vit", "timm:test_vit takes images of 160 pixels alone; write null"),
     ],
 )
-def test_the_side_of_images_is_the_backbone_s_where_none_is_set(
-    side: Any, backbone: str, expected: Any
-) -> None:
+def test_the_side_of_images_is_the_backbone_s_if_none_is_set(side: Any, backbone: str, expected: Any) -> None:
     digits = preset("digits")
     settings = replace(
         digits,
@@ -149,9 +147,7 @@ def test_a_folder_in_a_class_and_a_name_that_no_file_can_have(name: str) -> None
     assert "images/train/ant" in refusal()
 
 
-def test_a_class_that_moves_known_ones_is_added_not_just_made_room_for(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_class_that_moves_known_ones_is_added_not_made_room_for(capsys: pytest.CaptureFixture[str]) -> None:
     protocol = {"protocol.first_classes": 2, "protocol.later_classes": 1}
     set_parameters(PARAMS, {"dataset.source": "folder"} | protocol)
     bring("data/images/train", "ant", "bee", "cat")

@@ -183,4 +183,7 @@ def test_the_page_is_told_from_that_of_other_results(finished: Path) -> None:
     Path("metrics/report.html").write_text("<!DOCTYPE html>", encoding="utf-8")  # of an earlier revision
     assert OTHER_PAGE in show_results()
     shutil.rmtree("metrics/training/2")  # as DVC does when it trains a step
+    Path("metrics/report.html").unlink()
+    assert NO_PAGE in show_results()  # a clone has neither
+    Path("data/fingerprints").mkdir()  # something runs here
     assert NO_END in show_results()

@@ -17,6 +17,7 @@ from der.pipeline.plan import (
     Row,
     Stage,
     Workspace,
+    comparable,
     describe_run,
     describe_sweep,
     dump_json,
@@ -119,6 +120,18 @@ def test_of_what_never_ran_nothing_is_known_and_an_unused_step_takes_no_time() -
     assert unused.seconds == pytest.approx(0, abs=0.2)
     times = {"train_task@1": took(60.0, epochs=40)}
     assert estimate(["train_task@2"], load_settings(), [], times) == {"train_task@2": Cost(None)}
+
+
+def test_times_of_other_images_or_networks_tell_nothing() -> None:
+    ((_, values),) = read_rows([])
+    depths = {"train_task@1": values["network"]["depth"], "train_task@2": 8}
+    ran = {name: Stage({"network.depth": depth}, {}, {}, set(), set()) for name, depth in depths.items()}
+    ran["download"] = Stage({"dataset": {**values["dataset"], "path": "elsewhere"}}, {}, {}, set(), set())
+    times = {name: took(1.0) for name in (*ran, "evaluate@1", "evaluate@2")}
+    known = comparable(times, Workspace(ran, {}, True, None), values)
+    assert known.keys() == {"download", "train_task@1", "evaluate@1"}
+    values["dataset"]["image_side"] = 64
+    assert not comparable(times, Workspace(ran, {}, True, None), values)
 
 
 def test_a_run_in_words() -> None:

@@ -160,9 +160,7 @@ def cells(line: str) -> list[str]:
     return line.replace("{sharpness: 9.0}", "masks").split()
 
 
-def test_the_commits_own_run_is_one_more_of_its_setting(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_commits_own_run_is_one_of_its_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seeds = [experiment(None, metrics_of(40 + seed, 30), train={"seed": seed}) for seed in (0, 1, 2)]
     seeds[0] = experiment("the same once more", OWN)
     known(monkeypatch, [*seeds, *EXPERIMENTS[:1]], OWN)

@@ -21,9 +21,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 PAPER = {"width": 680, "height": 1009}  # pixels of an A4 page within margins of 15 mm
 PUBLISHED = Curve("<i>preset</i>, without pruning", "A paper", [4, 6, 8], [90.0, 85.0, 80.0])
-LONG_NAMES = [
-    f"a name that nobody would call short {odd} {n}" for n in range(13) for odd in ("true", "false")
-]
+LONG_NAMES = [f"a name nobody would call short {odd} {n}" for n in range(13) for odd in ("true", "false")]
 LONG_NAMES[0], LONG_NAMES[13] = "w" * 120, "x" * 120
 RUNS = {
     "joint": without_mistakes(make_run([2])),

@@ -25,10 +25,8 @@ def others(results: Digests) -> Digests:
 
 def test_it_is_a_leaf_and_leaves_a_checkpoint(base: Pipeline, pipeline: Pipeline) -> None:
     before, root = base.results(), pipeline.root
-    places = [
-        f"{one}{step}/{name}.json" for one in LEFT for step in (1, 2) for name in ("manifest", "unused")
-    ]
-    assert [path for path in before if path.startswith(LEFT)] == places  # markers alone
+    found = [f"{one}{step}/{name}.json" for one in LEFT for step in (1, 2) for name in ("manifest", "unused")]
+    assert [path for path in before if path.startswith(LEFT)] == found  # markers alone
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(text[: text.index("compress:")])  # as before there was such a section
     assert pipeline.repro().run == ["check"]
@@ -53,7 +51,7 @@ def test_it_is_a_leaf_and_leaves_a_checkpoint(base: Pipeline, pipeline: Pipeline
     pipeline.edit(compress__steps=None)
     assert pipeline.repro().run == ["check", "report"]
     assert others(pipeline.results()) == others(before)
-    assert [path for path in pipeline.results() if path.startswith(LEFT)] == places
+    assert [path for path in pipeline.results() if path.startswith(LEFT)] == found
 
 
 def assert_usable(root: Path, metrics: dict[str, float]) -> None:

@@ -81,9 +81,7 @@ def test_what_changes_nothing_runs_nothing_and_what_is_taken_back_is_restored(
     assert pipeline.results() == before
 
 
-def test_other_code_with_the_same_results_runs_the_stages_that_use_it(
-    base: Pipeline, pipeline: Pipeline
-) -> None:
+def test_other_code_with_the_same_results_runs_stages_that_use_it(base: Pipeline, pipeline: Pipeline) -> None:
     # A stage alone, which check has not read the code for, is refused.
     pipeline.add_code("src/der/train/objective.py")
     lock = (pipeline.root / "dvc.lock").read_bytes()

@@ -78,10 +78,8 @@ def test_each_image_is_computed_once_whatever_is_edited(pipeline: Pipeline) -> N
     eel, ant = (np.load(pipeline.root / f"data/raw/train/{name}.npy") for name in ("eel", "ant@3"))
     model.partial_fit(np.concatenate([eel, ant]), ["eel"] * len(eel) + ["ant"] * len(ant))
     third = der.load(pipeline.root / "data/checkpoints/3", device="cpu")
-    tests = np.concatenate(
-        [np.load(file) for file in sorted((pipeline.root / "data/raw/test").glob("*.npy"))]
-    )
-    assert model.predict_proba(tests).tobytes() == third.predict_proba(tests).tobytes()
+    seen = np.concatenate([np.load(file) for file in sorted((pipeline.root / "data/raw/test").glob("*.npy"))])
+    assert model.predict_proba(seen).tobytes() == third.predict_proba(seen).tobytes()
 
 
 def test_a_class_is_renamed_or_removed_without_computing_a_feature(pipeline: Pipeline) -> None:

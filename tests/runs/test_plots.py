@@ -30,10 +30,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """A repository with the project's plots, and nothing else of its pipeline, committed."""
     repository = Pipeline(tmp_path_factory.mktemp("plots") / "repository")
     (repository.root / CSV).parent.mkdir(parents=True)
-    names = subprocess.run(
-        ["git", "ls-files", ".dvc", ".gitignore"], cwd=ROOT, capture_output=True, text=True
-    )
-    for name in (*names.stdout.split(), ".dvc/plots.html"):
+    kept = subprocess.run(["git", "ls-files", ".dvc", ".gitignore"], cwd=ROOT, capture_output=True, text=True)
+    for name in (*kept.stdout.split(), ".dvc/plots.html"):
         (repository.root / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, repository.root / name)
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]

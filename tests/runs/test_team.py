@@ -31,9 +31,7 @@ def find_ranks(run: Started) -> dict[int, psutil.Process]:
 
 
 @pytest.mark.torture
-def test_one_that_is_killed_ends_all_and_the_next_run_goes_on_to_the_bytes_of_torchrun(
-    pipeline: Pipeline,
-) -> None:
+def test_one_that_is_killed_ends_all_and_the_next_goes_on_to_torchrun_s_bytes(pipeline: Pipeline) -> None:
     plain = pipeline.plain()
     plain.edit(train__base__epochs=20, train__base__learning_rate=0.01)  # long enough to be killed in
     environment = scratch(plain, "killed")

@@ -38,9 +38,7 @@ def test_new_classes_are_labelled_on_from_memory() -> None:
     assert sorted(flat(batches.gather_step(new, memory))) == sorted(expected)
 
 
-def test_training_on_mapped_images_gives_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_on_mapped_images_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(array_module, "HELD", 6 * 8 * 8 * 3)  # let go of in the midst of an epoch
     monkeypatch.setattr(batch_module, "WINDOW_VALUES", 1)
     arrays = [builders.random_images(1, 7), builders.random_images(2, 6)]

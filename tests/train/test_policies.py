@@ -62,9 +62,7 @@ def numbers_of(policy: Policy) -> Tensor:
 @pytest.mark.parametrize("side", [8, 32, 33])
 @pytest.mark.parametrize("channels", [1, 3])
 @POLICIES
-def test_every_operation_at_every_magnitude_is_torchvision_s(
-    policy: Policy, channels: int, side: int
-) -> None:
+def test_each_operation_at_every_magnitude_is_torchvision_s(policy: Policy, channels: int, side: int) -> None:
     numbers = numbers_of(policy)
     images = pictures(len(numbers), channels, side)
     ours = Operations(policy, side, CPU)(images, numbers[:, None])

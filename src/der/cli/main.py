@@ -200,9 +200,7 @@ def report(arguments: Namespace) -> None:
 @takes("--top", type=int, default=3, metavar="K", help="classes per picture (default: 3)")
 @takes("--csv", action="store_true", help="comma-separated, with a heading")
 @takes("--json", action="store_true", help="a line of JSON for each picture")
-@takes(
-    "--unknown", action="store_const", const="unknown", help="print unknown for what is unlike all classes"
-)
+@takes("--unknown", action="store_const", const="unknown", help="print unknown for what is like no class")
 @takes(
     "--precision",
     choices=PRECISIONS,

@@ -214,16 +214,14 @@ def order_new(labels: NDArray[Any], known: Iterable[Label], order: Sequence[Labe
     return [own[label] for label in listed]
 
 
-def foresee(
-    listed: object, earlier: frozenset[Label] | None, known: Iterable[Label]
-) -> frozenset[Label] | None:
-    """Return all classes that will ever come, as listed now or ``earlier``; raises UserError for others."""
-    foreseen = earlier if listed is None else frozenset(check_labels(listed)[1].tolist())
+def foresee(given: object, earlier: frozenset[Label] | None, old: Iterable[Label]) -> frozenset[Label] | None:
+    """Return all classes that will ever come, as given now or ``earlier``; raises UserError for others."""
+    foreseen = earlier if given is None else frozenset(check_labels(given)[1].tolist())
     if foreseen is None:
         return None
     if earlier not in (None, foreseen):
         raise UserError("classes: others than at an earlier step; give the same, or leave them out")
-    if others := [label for label in known if label not in foreseen]:
+    if others := [label for label in old if label not in foreseen]:
         raise UserError(f"classes: without {name_labels(others)}; list all that will ever come, or none")
     return foreseen
 
@@ -239,7 +237,7 @@ def split_known(labelled: Labelled, classes: Sequence[Label]) -> list[NDArray[np
 def check_known(labelled: Labelled, classes: Sequence[Label]) -> set[Label]:
     """Return the labels that are present; raises UserError if one is not among ``classes``."""
     present = set(np.unique(labelled.labels).tolist())
-    if unknown := present - set(classes):
+    if unknown := sorted(present - set(classes)):
         raise UserError(f"labels: {name_labels(unknown)} not learned; leave their images out")
     return present
 

@@ -130,14 +130,12 @@ def choose_form(settings: Settings, sizes: set[tuple[int, int]], channels: int) 
     return backbone_side(settings) or settings.dataset.side, channels
 
 
-def resolve(
-    settings: Settings | str | None, changes: dict[str, Any], random_state: int | None = None
-) -> Settings:
+def resolve(settings: Settings | str | None, changes: dict[str, Any], seed: int | None = None) -> Settings:
     """Return settings, a preset's or for None the default's, with changes; raises UserError for misfits."""
     found = DEFAULT if settings is None else settings
     found = preset(found) if isinstance(found, str) else found
-    seed = {} if random_state is None else {"train__seed": random_state}
-    changed = change_settings(found, changes | seed)
+    drawn = {} if seed is None else {"train__seed": seed}
+    changed = change_settings(found, changes | drawn)
     check_choices(changed)
     return changed
 

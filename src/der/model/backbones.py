@@ -104,9 +104,12 @@ def choose_backbone(settings: NetworkSettings, where: str = "network") -> Backbo
             f"{where}.head_bias: false, but what is fitted to a frozen network has biases; write true"
         )
     try:
-        return function(settings)
+        backbone = function(settings)
     except UserError as error:
         raise UserError(f"{where}.{error}") from None
+    if not isinstance(backbone, Backbone):
+        raise UserError(f"{where}.backbone: {settings.backbone} must return a der.model.backbones.Backbone")
+    return backbone
 
 
 def check_masks(settings: NetworkSettings, masks: MaskSettings | None) -> None:

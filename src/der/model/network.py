@@ -148,7 +148,10 @@ def build_extractor(
     """Build an uninitialised extractor for images of so many channels; ``shape`` is a pruned one's."""
     build = backbones.choose_backbone(settings).build
     with randomness.Diverted():
-        return cast(Extractor, build(channels, shape))
+        extractor = build(channels, shape)
+    if not isinstance(getattr(extractor, "features", None), int):
+        raise UserError(f"network.backbone: {settings.backbone} must set features, the number of its outputs")
+    return cast(Extractor, extractor)
 
 
 def random_extractor(settings: NetworkSettings, channels: int, generator: torch.Generator) -> Extractor:

@@ -176,12 +176,6 @@ def holds(cache: Path, path: Path) -> bool:
     return all(find_object(cache, name).exists() for name in _hash_objects(path))
 
 
-def find_files(output: Path) -> list[Path]:
-    """List the files that a stage has left, without hidden ones, which only file managers add."""
-    found = (output, *output.rglob("*"))
-    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
-
-
 def hash_output(path: Path) -> str:
     """Compute the name of DVC's object for a file, or for the listing of a directory."""
     return list(_hash_objects(path))[-1]
@@ -189,7 +183,10 @@ def hash_output(path: Path) -> str:
 
 def _hash_objects(output: Path) -> dict[str, Path | bytes]:
     """Compute DVC's objects of an output by their names: the files, and last a directory's listing."""
-    hashes = {file.relative_to(output).as_posix(): md5_of(file) for file in find_files(output)}
+    found = (
+        one for one in (output, *output.rglob("*")) if not one.name.startswith(".")
+    )  # file managers' own
+    hashes = {file.relative_to(output).as_posix(): md5_of(file) for file in found if file.is_file()}
     listing = json.dumps([{"md5": hashes[one], "relpath": one} for one in sorted(hashes)]).encode()
     objects: dict[str, Path | bytes] = {name: output / one for one, name in hashes.items()}
     return objects | ({f"{md5_of(listing)}.dir": listing} if output.is_dir() else {})

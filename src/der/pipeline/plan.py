@@ -5,8 +5,7 @@ their outputs. It knows some inputs more exactly: fingerprints, the side of imag
 for a step, which depend only on the classes up to that step and their images. Fewer stages may run, never
 more: DVC restores earlier results from its cache, and a stage may write the same results as before.
 
-The seconds are those of last time, or for a training estimated from that of the nearest step, by epochs and
-extractors.
+Seconds are those of last time; of a training also estimated from the nearest step, by epochs and extractors.
 """
 
 import json
@@ -32,6 +31,7 @@ SPLIT, FEATURES = "split", "features"
 CHANGED = "changed"  # in place of the hash of an input
 NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
 MARKER = 0.1  # seconds of a stage of an unused step
+COSTLY = ("dataset.source", "dataset.image_side", "dataset.channels", "network.", "train.precision")  # keys
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
 
@@ -76,7 +76,7 @@ def describe_plan(overrides: Sequence[str], *, as_json: bool = False) -> str:
     for (words, values), settings in zip(parameters, every, strict=True):
         steps = edits.planned_steps(settings)
         plan = plan_row(workspace, values, settings, steps, rewritten=bool(words))
-        costs = estimate(plan, settings, steps or [], times)
+        costs = estimate(plan, settings, steps or [], comparable(times, workspace, values))
         own = {stage: costs[stage] for stage, identity in plan.items() if identity not in seen}
         seen |= set(plan.values())
         rows.append(Row(words, len(plan), own))
@@ -271,6 +271,16 @@ class _Row:
 
 def _hash(content: Any) -> str:
     return digest(json.dumps(content).encode())
+
+
+def comparable(times: Mapping[str, StageTime], workspace: Workspace, values: Any) -> dict[str, StageTime]:
+    """Choose the ``times`` of images, networks and arithmetic like those of ``values``."""
+    other = set()  # numbers of steps; "" is that of stages without one
+    for stage, one in workspace.stages.items():
+        pairs = (project.compare(old, project.value_at(values, key), key) for key, old in one.params.items())
+        if any(change.key.startswith(COSTLY) for change in chain(*pairs)):
+            other.add(stage.partition("@")[2])
+    return {stage: time for stage, time in times.items() if other.isdisjoint({"", stage.partition("@")[2]})}
 
 
 def estimate(

@@ -109,8 +109,10 @@ def show_results(*, as_json: bool = False) -> str:
     if project.REPORT.exists():
         mark = f'<meta name="results" content="{digest_results()}">'
         page = PAGE if mark.encode() in project.REPORT.read_bytes() else OTHER_PAGE
-    if not all(project.training(int(step)).exists() for step in read_json(project.SUMMARY)["steps"]):
-        page = NO_END  # DVC removed what a step had left, to train it
+    steps, left = read_json(project.SUMMARY)["steps"], (project.training, project.memory, project.evaluation)
+    there = all(place(int(step)).exists() for step in steps for place in left)
+    if project.FINGERPRINTS.exists() and not there:  # a clone in which nothing ran yet lacks all
+        page = NO_END  # DVC removed what a stage had left, to run it
     wrong = [f"Not so: {sentence}; run `dvc repro` again" for sentence in dvc.find_misrecorded().values()]
     return "\n".join([table + page, *wrong, NEXT])
 

@@ -74,13 +74,11 @@ class Given:
         A stage calls it after its imports, and before it writes results: DVC would record them as made of
         what there is now. Code that it has imported may be edited meanwhile.
         """
-        now = project.read_params()
+        now, at = project.read_params(), project.value_at
         changes = [
             f"{project.PARAMS}: {change}"
             for key in self.keys
-            for change in project.compare(
-                project.value_at(self.parameters, key), project.value_at(now, key), key
-            )
+            for change in project.compare(at(self.parameters, key), at(now, key), key)
         ]
         changes += [f"{path}: edited" for path, then in self.files.items() if _look(path) != then]
         if changes:

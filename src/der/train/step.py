@@ -261,9 +261,8 @@ def classifier_learning(run: StepRun, network: Network, images: TrainingImages) 
     """Draw the classifier again and train it on a balanced subset, extractors frozen (DER, section 3.4)."""
     schedule = run.settings.incremental.classifier
     backbones.torch_uniform(network.head, randomness.generator(run.settings.seed, "classifier", run.step))
-    indices = balanced_subset(
-        images.labels, randomness.generator(run.settings.seed, "balanced subset", run.step)
-    )
+    stream = randomness.generator(run.settings.seed, "balanced subset", run.step)
+    indices = balanced_subset(images.labels, stream)
     objective = ClassifierObjective(network.head, schedule.temperature)
     balanced, trunk = images.pick(indices), network.trunk
     engine = run.wire_engine(objective, network.extractors, balanced, schedule, trunk=trunk)

@@ -238,9 +238,7 @@ def test_no_program_is_run_to_draw_a_picture(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])
-def test_many_are_written_to_their_places(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
-) -> None:
+def test_many_come_to_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     monkeypatch.setattr(pictures, "CHUNK", chunk)
     taken = []
 
