@@ -14,6 +14,7 @@ from der.core.errors import UserError
 from der.core.files import seal, write_array
 from der.data.arrays import class_file
 from der.data.protocol import Identity, arriving, identify, order_classes, plan_steps
+from der.settings.experiment import read_order
 from der.settings.sections import SPLITS, ProtocolSettings
 
 HUNDRED = [f"{number:02}" for number in range(100)]
@@ -41,6 +42,8 @@ def test_a_seed_permutes_and_what_is_listed_stays() -> None:
     assert order_classes(FIVE, 0) == order_classes(FIVE, 0) != order_classes(FIVE, 1)
     assert order_classes(FIVE, "alphabetical") == FIVE
     assert order_classes(FIVE, FIVE[::-1]) == FIVE[::-1]
+    named = read_order("podnet_2")
+    assert order_classes(sorted(named), "podnet_2") == named
     steps = [["dog", "ant"], ["eel"]]  # which need not hold every class
     assert plan_steps(FIVE, settings(first=99, order=1993, steps=steps)) == steps
 

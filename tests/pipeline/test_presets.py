@@ -3,6 +3,7 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from der.pipeline.presets import list_orders, load_preset, write_preset
 from der.pipeline.project import PARAMS, compare
 from der.settings.experiment import read_order
 from der.settings.parsing import parse_yaml
-from der.settings.sections import to_values
+from der.settings.sections import Named, to_values
 from tests.locations import ROOT
 from tests.pipeline.clones import COMMITTED, NAMES, PROTOCOLS, TEN_BY_TEN, class_names, settings_of, text_of
 from tools.settings import SCHEMA
@@ -128,7 +129,7 @@ def test_an_ablation_is_one_change_to_the_paper() -> None:
 def test_class_orders() -> None:
     alphabetical = sorted(read_order("podnet_1"))
     assert alphabetical[:3] == ["apple", "aquarium_fish", "baby"] and alphabetical[-1] == "worm"
-    assert list_orders() == [*ORDER_DIGESTS]
+    assert list_orders() == [*ORDER_DIGESTS] == [*get_args(Named)[1:]]
     shuffled = np.random.RandomState(1993).permutation(100)
     assert list(read_order("icarl_1993")) == [alphabetical[label] for label in shuffled]
     for name, digest in ORDER_DIGESTS.items():

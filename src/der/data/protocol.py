@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from der.core.errors import UserError, composed
 from der.data.arrays import list_classes, read_classes
 from der.data.sources import LATER
+from der.settings.experiment import read_order
 from der.settings.sections import SPLITS, ProtocolSettings
 
 
@@ -32,11 +33,13 @@ def order_classes(names: list[str], order: int | list[int | str] | str) -> list[
 
     ``names`` come in alphabetical order. A seed (an integer or a list of integers: RandomState([1993]) and
     RandomState(1993) differ) permutes them by numpy's RandomState(order).permutation; "alphabetical" keeps
-    them; an explicit list of all names replaces them. Raises UserError for a list that does not hold every
-    name once, and for integers that are all the names.
+    them; a list of all names replaces them, also a named one for CIFAR-100. Raises UserError for a list that
+    does not hold every name once, and for integers that are all the names.
     """
     if order == "alphabetical":
         return names
+    if isinstance(order, str):
+        order = [*read_order(order)]
     if isinstance(order, list) and order and isinstance(order[0], str):
         listed = [composed(str(name)) for name in order]
         _check_names("protocol.class_order", listed, names)

@@ -78,9 +78,8 @@ FORMS = "alphabetical, a whole number, a list of whole numbers, or a list of cla
 # For the JSON schema alone; __post_init__ checks the same with a clearer message.
 OrderSeed = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": LARGEST_SEED})]
 ALIKE: dict[str, Any] = {"minItems": 1, "anyOf": [{"items": {"type": one}} for one in ("integer", "string")]}
-ClassOrder = (
-    OrderSeed | Annotated[list[OrderSeed | str], Meta(extra_json_schema=ALIKE)] | Literal["alphabetical"]
-)
+Named = Literal["alphabetical", "authors_0", "icarl_1993", "podnet_1", "podnet_2", "podnet_3"]
+ClassOrder = OrderSeed | Annotated[list[OrderSeed | str], Meta(extra_json_schema=ALIKE)] | Named
 
 
 class ProtocolSettings(Section, frozen=True):
@@ -97,10 +96,8 @@ class ProtocolSettings(Section, frozen=True):
             raise UserError("class_order: is empty; write alphabetical, a seed, or all class names")
         if len({isinstance(one, int) for one in seeds}) > 1:
             raise UserError(f"class_order: {self.class_order!r} does not fit; write {FORMS}")
-        for seed in seeds:
-            if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
-                fault = f"class_order: {seed} is no seed"
-                raise UserError(f"{fault}; write whole numbers from 0 to {LARGEST_SEED}")
+        for seed in (one for one in seeds if isinstance(one, int) and not 0 <= one <= LARGEST_SEED):
+            raise UserError(f"class_order: {seed} is no seed; write whole numbers from 0 to {LARGEST_SEED}")
 
 
 SPLITS = ("train", "test")  # names of the folders of training and test images

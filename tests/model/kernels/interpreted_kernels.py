@@ -174,9 +174,7 @@ CASES = [
 ]
 
 
-def random_layer(
-    seed: int, channels_in: int, channels: int, kernel: int, stride: int, relu: bool
-) -> ConvNorm:
+def draw_layer(seed: int, channels_in: int, channels: int, kernel: int, stride: int, relu: bool) -> ConvNorm:
     layer = ConvNorm(channels_in, channels, kernel, stride, relu).train()
     for index, value in enumerate(layer.state_dict().values()):
         draw = noise(seed + index, *value.shape)
@@ -188,7 +186,7 @@ def random_layer(
 @pytest.mark.parametrize(("kind", "relu", "with_residual", "channels_last"), CASES)
 def test_a_layer_trained(kind: tuple[int, ...], relu: bool, with_residual: bool, channels_last: bool) -> None:
     channels_in, channels, kernel, stride = kind
-    layer = random_layer(10, channels_in, channels, kernel, stride, relu)
+    layer = draw_layer(10, channels_in, channels, kernel, stride, relu)
     assert triton.suits(layer.conv.weight, stride) == (kind in LAYERS[:2])
     exact = copy.deepcopy(layer).double()
     x = noise(0, 3, channels_in, 6, 5)
@@ -206,7 +204,7 @@ def test_a_layer_trained(kind: tuple[int, ...], relu: bool, with_residual: bool,
 
 @pytest.mark.usefixtures("own_convolutions")
 def test_the_gradient_goes_to_the_weight_whose_values_are_used() -> None:
-    layer = random_layer(10, 16, 16, 3, 1, True)
+    layer = draw_layer(10, 16, 16, 3, 1, True)
     x, dy = noise(0, 2, 16, 4, 4), noise(1, 2, 16, 4, 4)
     layer.by_triton(x, None).backward(dy)
     expected = layer.conv.weight.grad
@@ -224,7 +222,7 @@ def test_the_gradient_goes_to_the_weight_whose_values_are_used() -> None:
 @torch.no_grad()
 def test_a_folded_layer(kind: tuple[int, ...], relu: bool, with_residual: bool) -> None:
     channels_in, channels, _, stride = kind
-    layer = random_layer(10, *kind, relu)
+    layer = draw_layer(10, *kind, relu)
     layer.fold()
     x = noise(1, 2, channels_in, 6, 6)
     residual = noise(2, 2, channels, 6 // stride, 6 // stride) if with_residual else None
