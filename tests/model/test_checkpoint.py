@@ -21,7 +21,7 @@ from der.model.architecture import HEAD, extractor_file
 from der.model.checkpoint import Metadata, check_classes, load_checkpoint, load_previous, save_checkpoint
 from der.settings.sections import to_values
 from tests.builders import assert_saved, network_settings, random_checkpoint, same_bits, save_steps, weights
-from tests.settings.test_sections import edited
+from tests.settings.test_sections import edits
 
 FIRST, SECOND = [3], [3, 2]  # classes per step
 WEIGHTS = ["extractor_1", "extractor_2", "head"]  # of the second one
@@ -240,7 +240,7 @@ def architecture(metadata: Metadata) -> list[Any]:
 
 
 @pytest.mark.slow
-@given(content=edited(CONTENT, VALUES, st.text(max_size=8)))
+@given(content=edits(CONTENT, VALUES, st.text(max_size=8)))
 def test_an_edited_description_means_what_it_says_or_is_refused(content: Any, rewritten: Path) -> None:
     (rewritten / "network.json").write_text(json.dumps(content))
     seal(rewritten, {})  # as a stranger does who wants it believed

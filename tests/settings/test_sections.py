@@ -223,7 +223,7 @@ def places(content: Any) -> list[tuple[Any, Any]]:
 
 
 @st.composite
-def edit(draw: st.DrawFn, content: Any, values: st.SearchStrategy[Any], keys: st.SearchStrategy[Any]) -> Any:
+def edits(draw: st.DrawFn, content: Any, values: st.SearchStrategy[Any], keys: st.SearchStrategy[Any]) -> Any:
     """A copy of a tree after one to three edits."""
     content = copy.deepcopy(content)
     for _ in range(draw(st.integers(1, 3))):
@@ -241,7 +241,7 @@ def edit(draw: st.DrawFn, content: Any, values: st.SearchStrategy[Any], keys: st
     return content
 
 
-@given(edit(COMMITTED, TREES, KEYS))
+@given(edits(COMMITTED, TREES, KEYS))
 @settings(max_examples=examples(40))
 def test_any_edit_of_the_committed_file(content: Any) -> None:
     found = outcome(content)

@@ -9,6 +9,7 @@ Seconds are those of last time; of a training also estimated from the nearest st
 """
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ SPLIT, FEATURES = "split", "features"
 CHANGED = "changed"  # in place of the hash of an input
 NEVER_RAN, LOST = "never ran", "lost"  # reasons to run, beside paths that have changed
 MARKER = 0.1  # seconds of a stage of an unused step
-COSTLY = ("dataset.source", "dataset.image_side", "dataset.channels", "network.", "train.precision")  # keys
+COSTLY = re.compile(r"\w+\.(source|image_side|channels|backbone|depth|stem|tuned|precision)")  # the keys
 
 Identities = dict[str, str]  # stages that run, in their order -> what each would compute, as a hash
 
@@ -278,7 +279,7 @@ def comparable(times: Mapping[str, StageTime], workspace: Workspace, values: Any
     other = set()  # numbers of steps; "" is that of stages without one
     for stage, one in workspace.stages.items():
         pairs = (project.compare(old, project.value_at(values, key), key) for key, old in one.params.items())
-        if any(change.key.startswith(COSTLY) for change in chain(*pairs)):
+        if any(COSTLY.match(change.key) for change in chain(*pairs)):
             other.add(stage.partition("@")[2])
     return {stage: time for stage, time in times.items() if other.isdisjoint({"", stage.partition("@")[2]})}
 
