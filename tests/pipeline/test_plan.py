@@ -49,6 +49,8 @@ def test_rows_have_in_common_what_they_compute_alike() -> None:
     both, other = plan("train.seed=1", "memory.budget=50"), plan("train.seed=1", "memory.budget=60")
     assert both["train_task@1"] == other["train_task@1"]
     assert both["build_memory@1"] != other["build_memory@1"]
+    build.stale.add(one)
+    assert plan("train.seed=1")["build_memory@1"] != plan("train.seed=2")["build_memory@1"]
     with pytest.raises(UserError, match=r"^protocol: 7 steps, but chain.yaml holds 4; run `der chain 7`$"):
         plan("protocol.later_classes=1")
     with pytest.raises(UserError, match=r"^params.yaml: memory.budget"):

@@ -229,13 +229,13 @@ class _Row:
         """Return the hash of a stage's future input; empty if it stays the same."""
         if path in self.known:
             return self.known[path] if self.known[path] != stage.deps[path] else ""
+        running = [self.identities[one] for one in stage.owners[path] if one in self.identities]
         if path in stage.stale:
-            return CHANGED
+            return _hash([CHANGED, running])
         if path.is_relative_to(project.TASKS) and path != project.TASKS and self._keeps_task(path):
             return ""
         if path.is_relative_to(project.FEATURES) and path != project.FEATURES and self._keeps_features(path):
             return ""
-        running = [self.identities[one] for one in stage.owners[path] if one in self.identities]
         if path == project.RAW and self.images == set():
             running = []
         return _hash([path.as_posix(), running]) if running else ""
