@@ -68,9 +68,9 @@ def run(step: int, given: Given) -> str:
 
 
 def measure(
-    step: int, whole: Checkpoint, small: Checkpoint, device: "torch.device"
+    step: int, whole: Checkpoint, compressed: Checkpoint, device: "torch.device"
 ) -> dict[str, StepMetrics]:
-    """Evaluate both networks on the step's test images; the small one has no bytes yet.
+    """Evaluate both networks on the step's test images; the compressed one has no bytes yet.
 
     Each predicts by the nearest of the class means that its own features of the exemplars have.
     """
@@ -90,7 +90,7 @@ def measure(
 
     return {
         "whole": judge(whole, memory, SealedDirectory(project.checkpoint(step)).bytes()),
-        "compressed": judge(small, with_own_means(memory, small, device), 0),
+        "compressed": judge(compressed, with_own_means(memory, compressed, device), 0),
     }
 
 

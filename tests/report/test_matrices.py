@@ -11,9 +11,9 @@ from der.report.matrices import (
     MOST_WRITTEN,
     RIGHT,
     WRONG,
-    chart_accuracies,
     confusion_chart,
     contrast,
+    forgetting_chart,
     grade_share,
     name_cohorts,
 )
@@ -25,7 +25,7 @@ NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
 
 
 def test_accuracies_are_shaded_by_what_was_lost_since() -> None:
-    chart = chart_accuracies(make_steps(MATRIX, [2, 2, 2]), NAMES, [10, 10, 20, 20, 30, 30])
+    chart = forgetting_chart(make_steps(MATRIX, [2, 2, 2]), NAMES, [10, 10, 20, 20, 30, 30])
     same, most = GRADES - 1, 2 * GRADES - 2
     assert chart.places.tolist() == [
         [same, EMPTY, EMPTY],
@@ -35,9 +35,9 @@ def test_accuracies_are_shaded_by_what_was_lost_since() -> None:
     assert chart.texts == [["90.0", "", ""], ["70.0", "80.0", ""], ["75.0", "60.0", "95.0"]]
     assert chart.names == ["1: ant, bee", "2: cat, dog", "3: eel, fox"]
     assert chart.data["accuracy"] == MATRIX and chart.data["images"] == [20, 40, 60]
-    gained = chart_accuracies(make_steps([[50.0], [90.0, 80.0]], [2, 2]), NAMES[:4])
+    gained = forgetting_chart(make_steps([[50.0], [90.0, 80.0]], [2, 2]), NAMES[:4])
     assert gained.places.tolist() == [[same, EMPTY], [0, same]]
-    little = chart_accuracies(make_steps([[100.0], [99.0, 100.0]], [2, 2]), NAMES[:4])
+    little = forgetting_chart(make_steps([[100.0], [99.0, 100.0]], [2, 2]), NAMES[:4])
     assert little.places[1, 0] == GRADES  # a point of twenty: the palest shade of all that is lost
 
 
@@ -70,7 +70,7 @@ def test_confusion_by_hand() -> None:
 def test_cells_of_large_matrices_hold_no_numbers(count: int) -> None:
     large = confusion_chart(np.eye(count, dtype=np.int64), ["x"] * count, [count], 1)
     steps = make_steps([[50.0] * k for k in range(1, count + 1)], [1] * count)
-    for chart in (large, chart_accuracies(steps, ["x"] * count)):
+    for chart in (large, forgetting_chart(steps, ["x"] * count)):
         assert (chart.texts is not None) == (not chart.large) == (count <= MOST_WRITTEN)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from der.core import cost, files
 from der.evaluation.results import StepMetrics, read_confusion
-from der.report.matrices import Matrix, chart_accuracies, confusion_chart, one_line, shortened
+from der.report.matrices import Matrix, confusion_chart, forgetting_chart, one_line, shortened
 from der.summary.series import Curve, Summary, accuracy_matrix, read_logs, summarise, write_tables
 from der.summary.verdict import Bin, wilson
 from der.train.log import EpochRecord
@@ -479,7 +479,7 @@ def write_summary(
     logs, summary, sizes = read_logs(training), summarise(steps), [one["classes"] for one in steps]
     specs = {
         "accuracy": accuracy_chart(summary, published, joint).spec(FILE),
-        "accuracy_matrix": matrix(chart_accuracies(steps, names)),
+        "accuracy_matrix": matrix(forgetting_chart(steps, names)),
         "confusion": matrix(confusion_chart(counts_CC, names, sizes, len(steps))),
         "training": training_chart(logs).spec(FILE),
     }

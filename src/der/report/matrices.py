@@ -141,7 +141,7 @@ class Matrix:
         return found
 
 
-def chart_accuracies(steps: list[StepMetrics], names: Sequence[str], images: Sequence[int] = ()) -> Matrix:
+def forgetting_chart(steps: list[StepMetrics], names: Sequence[str], images: Sequence[int] = ()) -> Matrix:
     """Show the accuracy after each step (row) on each step's classes (column), shaded by the loss since."""
     accuracy_TT = accuracy_matrix(steps)
     accuracy = [row[: after + 1] for after, row in enumerate(accuracy_TT.tolist())]

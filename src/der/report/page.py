@@ -99,7 +99,7 @@ def render(run: FinishedRun) -> str:
     """Make the page of a run as HTML; the same run gives the same bytes."""
     album = thumbnails.mistake_album(run.mistakes, run.confusions, run.names)
     confusion, confusion_data = confusions(run, album)
-    forgetting = matrices.chart_accuracies(run.steps, run.names, run.images.tolist())
+    forgetting = matrices.forgetting_chart(run.steps, run.names, run.images.tolist())
     labels_B = np.repeat(np.arange(len(run.names)), run.images)
     bins = verdict.reliability(run.predictions.confidence, run.predictions.predicted == labels_B)
     pairs, figures, times = confused_pairs(run), draw_figures(run, bins), run.times.values()
