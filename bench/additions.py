@@ -34,7 +34,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "distillation": {"train__incremental__distillation": {"features": 0.5, "logits": 0.5}},
 }
 MEASURES = ("held_out", "test")
-HEADS = ("classifier_learning", "logistic")  # other rebalancings, of the same extractors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +46,9 @@ class Comparison:
     epochs: int
     milestones: dict[str, list[int]]
     rows: Path
+    budget: int = 200  # exemplars in all
+    batch_size: int = 128
+    heads: tuple[str, ...] = ("classifier_learning", "logistic")  # other rebalancings, of the same extractors
 
 
 COMPARISONS = {
@@ -55,6 +57,15 @@ COMPARISONS = {
     ),
     # Many more batches, as the notebook has: what needs long training shows here.
     "first_step": Comparison(25, 25, 450, 101, {"base": [30, 60, 85]}, RESULTS / "additions_long.jsonl"),
+    # As many batches again, over two steps, and as many exemplars of a class as the notebook has after its first.
+    "two_steps": Comparison(
+        *(20, 10, 450, 101),
+        {"base": [30, 60, 85], "incremental": [35, 71, 100]},
+        RESULTS / "additions_two.jsonl",
+        budget=800,
+        batch_size=64,
+        heads=heads.OTHERS,
+    ),
 }
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -62,10 +73,15 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 def classifier_of(comparison: Comparison, arm: str, seed: int) -> der.DERClassifier:
     """The notebook's recipe with fewer epochs and exemplars, and the arm's additions, joined by "+"."""
-    changes: dict[str, Any] = {"train__seed": seed, "memory__budget": 200}
+    changes: dict[str, Any] = {"train__seed": seed, "memory__budget": comparison.budget}
     changes["train__incremental__rebalancing"] = heads.NAME
     for phase, milestones in comparison.milestones.items():
-        changes |= {f"train__{phase}__epochs": comparison.epochs, f"train__{phase}__milestones": milestones}
+        changes |= {
+            f"train__{phase}__epochs": comparison.epochs,
+            f"train__{phase}__milestones": milestones,
+            f"train__{phase}__batch_size": comparison.batch_size,
+            f"train__{phase}__learning_rate": 0.1 * comparison.batch_size / 128,  # the notebook's has 128
+        }
     for addition in arm.split("+"):
         changes |= ARMS[addition]
     return der.DERClassifier(der.preset("notebook"), device="cpu", **changes)
@@ -101,7 +117,7 @@ def run(comparison: Comparison, arm: str, seed: int, images: Path, scratch: Path
     learned = len(model.classes_) // comparison.step if model.__sklearn_is_fitted__() else 0
     model.set_params(train__incremental__rebalancing=heads.NAME)
     found |= {use: found[use][:learned] for use in MEASURES}
-    other = found.setdefault("heads", {name: {use: [] for use in MEASURES} for name in HEADS})
+    other = found.setdefault("heads", {name: {use: [] for use in MEASURES} for name in comparison.heads})
     for number in range(learned, len(steps)):
         classes, parts = steps[number]
         busy = time.process_time()
@@ -112,7 +128,7 @@ def run(comparison: Comparison, arm: str, seed: int, images: Path, scratch: Path
             images_of, labels = (np.concatenate(one) for one in zip(*seen, strict=True))
             found[use].append(round(100 * model.score(images_of, labels), 2))
             features = model.transform(images_of)
-            for name in HEADS if number else ():
+            for name in comparison.heads if number else ():
                 top1 = heads.heads[name].top1(features, labels, model.classes_)
                 other[name][use] = [*other[name][use][: number - 1], round(100 * top1, 2)]
         print(arm, seed, number + 1, found["test"][-1], flush=True)
