@@ -51,12 +51,8 @@ def test_another_backbone_grows_and_is_read(plain: NetworkSettings, rebalancing:
     first = builders.take_step(None, NAMES[:1], builders.training_images(1, [9, 7]), settings, network=plain)
     second = builders.take_step(first, NAMES, builders.training_images(2, [3, 3, 9]), settings, network=plain)
     assert [type(one) for one in second.network.extractors] == [Plain, Plain]
-    assert builders.same_bits(
-        builders.weights(first.network.extractors[0]), builders.weights(second.network.extractors[0])
-    )
-    assert not builders.same_bits(
-        builders.weights(first.network.extractors[0]), builders.weights(second.network.extractors[1])
-    )
+    start, kept, new = map(builders.weights, [*first.network.extractors, *second.network.extractors])
+    assert builders.same_bits(start, kept) and not builders.same_bits(start, new)
     assert second.network.head.weight.shape == (3, 24)
     expected, found = (
         run_network(one, builders.NORMALIZATION, builders.random_images(0, 5), builders.CPU).features

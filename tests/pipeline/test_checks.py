@@ -52,6 +52,9 @@ def test_a_file_from_before_a_setting_s_time_is_good() -> None:
 def test_what_is_good(capsys: pytest.CaptureFixture[str]) -> None:
     main(["check"])
     assert capsys.readouterr().out == "params.yaml and chain.yaml are good\n"
+    set_parameters(PARAMS, {"train.incremental.epochs": 32})  # after milestone 20, before 32
+    main(["check"])
+    assert "train.incremental.milestones: training ends before epoch 32, so" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

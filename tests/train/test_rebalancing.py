@@ -14,6 +14,7 @@ from torch import nn
 
 from der.core.errors import UserError
 from der.core.randomness import generator
+from der.data.arrays import Memory, every_row
 from der.model.checkpoint import Checkpoint
 from der.model.network import Network, blank_linear, random_linear
 from der.settings.sections import TrainSettings
@@ -23,7 +24,7 @@ from der.train.step import (
     balanced_subset,
     classifier_learning,
     find_rebalancing,
-    warn_of_few,
+    prepare_step,
     weight_alignment,
 )
 from tests import builders
@@ -34,9 +35,8 @@ def test_by_hand() -> None:
     with torch.no_grad():
         network.head.weight.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0], [-6.0, 8.0]]))  # norms 5, 1 and 10
         network.head.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
-    assert weight_alignment(
-        builders.step_run(2, builders.train_settings()), network, IMAGES
-    ).gamma == pytest.approx(0.3)
+    run = builders.step_run(2, builders.train_settings())
+    assert weight_alignment(run, network, IMAGES).gamma == pytest.approx(0.3)
     torch.testing.assert_close(network.head.weight.detach()[2], torch.tensor([-1.8, 2.4]))
     assert network.head.bias.tolist() == [1.0, 2.0, 3.0]
 
@@ -91,13 +91,9 @@ def test_the_stage_learns_from_whole_images_alone() -> None:
     with_mixes = replace(SETTINGS, augmentation=replace(builders.NO_AUGMENTATION, cutmix=1.0))
     (_, plain, _), (_, mixed, _) = stage(), stage(with_mixes)
     assert builders.same_bits(builders.weights(plain), builders.weights(mixed))
-    steps = [
-        builders.take_step(None, NAMES[:1], builders.training_images(0, [9, 9]), one)
-        for one in (SETTINGS, with_mixes)
-    ]
-    assert not builders.same_bits(
-        *(builders.weights(step.network) for step in steps)
-    )  # representation learning does
+    images = builders.training_images(0, [9, 9])
+    networks = [builders.take_step(None, NAMES[:1], images, one).network for one in (SETTINGS, with_mixes)]
+    assert not builders.same_bits(*map(builders.weights, networks))  # representation learning does
 
 
 @pytest.mark.parametrize("counts", [[3, 4, 9, 9], [5, 5], [1, 50], [7]])
@@ -112,7 +108,11 @@ def test_the_subset_is_balanced(counts: list[int]) -> None:
 def warnings_of(steps: list[list[str]], counts: list[int], rebalancing: str) -> list[str]:
     heard: list[str] = []
     settings = replace(SETTINGS, incremental=builders.incremental_settings(rebalancing=rebalancing))
-    warn_of_few(steps, builders.training_images(0, counts), settings, heard.append)
+    labels, old = np.arange(len(counts)).repeat(counts), sum(map(len, steps[:-1]))
+    images = np.split(builders.random_images(0, len(labels)), np.cumsum(counts)[:-1])
+    memory = Memory(every_row(images[:old]), labels[labels < old], np.zeros((old, 2), np.float32))
+    given = None, steps, images[old:], memory, builders.NETWORK, settings, torch.device("cpu"), None
+    prepare_step(*given, heard.append, processes=2)
     return heard
 
 

@@ -34,6 +34,11 @@ def check_project(warn: Callable[[str], None]) -> None:
     move = describe_move(settings, steps) if steps is not None else None
     if move:
         warn(printable(f"warning: {move}"))
+    for phase in ("base", "incremental"):
+        schedule = getattr(settings.train, phase)
+        if late := [one for one in schedule.milestones if one >= schedule.epochs]:
+            ends = f"training ends before epoch {late[0]}, so the learning rate does not fall there"
+            warn(f"warning: train.{phase}.milestones: {ends}")
     project.check_chain(len(steps or []), "der add" if move else None)
     if steps is None and settings.compress.steps == "last":
         fault = f"{project.PARAMS}: compress.steps: which step is the last one depends on the images"

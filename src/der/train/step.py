@@ -77,7 +77,8 @@ def prepare_step(
 ) -> StepInputs:
     """Gather the step's images (n, H, W, C) and exemplars; ``warn`` tells of few images or no compiler."""
     images = gather_step(new_classes, memory)
-    warn_of_few(steps, images, settings, warn)
+    if len(steps) > 1 and settings.incremental.rebalancing == "classifier_learning":
+        warn_of_few(steps, images, warn)
     kernels = None
     if processes == 1:  # the kernels normalise by the images of one process
         phase = settings.phase(len(steps))
@@ -85,15 +86,8 @@ def prepare_step(
     return StepInputs(previous, steps, images, network, settings, device, start, kernels)
 
 
-def warn_of_few(
-    steps: Sequence[Sequence[str]],
-    images: TrainingImages,
-    settings: sections.TrainSettings,
-    warn: Callable[[str], None],
-) -> None:
+def warn_of_few(steps: list[list[str]], images: TrainingImages, warn: Callable[[str], None]) -> None:
     """Warn of a new class with so few images that the balanced subset has hardly any exemplar."""
-    if len(steps) == 1 or settings.incremental.rebalancing != "classifier_learning":
-        return
     counts, old = np.bincount(images.labels), sum(map(len, steps[:-1]))
     rarest = old + int(counts[old:].argmin())
     few = int(counts[rarest])
