@@ -1,5 +1,7 @@
 """Errors with one sentence for users, the end of a program with such an error, and text for one line."""
 
+import atexit
+import gc
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -34,6 +36,7 @@ def naming(place: object) -> Iterator[None]:
 @contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
     """End the program with one line after an error that users can fix, with ``interrupted`` after Ctrl-C."""
+    atexit.register(gc.freeze)  # else Python looks for garbage among all objects of torch, a second long
     try:
         yield
     except (UserError, OSError) as error:

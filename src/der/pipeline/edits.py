@@ -37,8 +37,7 @@ def check_project(warn: Callable[[str], None]) -> None:
     for phase in ("base", "incremental"):
         schedule = getattr(settings.train, phase)
         if late := [one for one in schedule.milestones if one >= schedule.epochs]:
-            ends = f"training ends before epoch {late[0]}, so the learning rate does not fall there"
-            warn(f"warning: train.{phase}.milestones: {ends}")
+            warn(f"warning: train.{phase}.milestones: {late} are not reached in {schedule.epochs} epochs")
     project.check_chain(len(steps or []), "der add" if move else None)
     if steps is None and settings.compress.steps == "last":
         fault = f"{project.PARAMS}: compress.steps: which step is the last one depends on the images"

@@ -23,8 +23,8 @@ OTHERWISE = f"trained with other parameters than {project.PARAMS} has; run `dvc 
 
 def nearest_preset(parameters: dict[str, Any]) -> tuple[str, list[project.Change]]:
     """Find the preset that differs in the fewest ``parameters``, the first of equal ones, and these."""
-    plain = {name: json.loads(json.dumps(presets.load_preset(name))) for name in presets.list_presets()}
-    changes = {name: list(project.compare(values, parameters)) for name, values in plain.items()}
+    names = presets.list_presets()
+    changes = {name: [*project.compare(presets.load_preset(name), parameters)] for name in names}
     nearest = min(changes, key=lambda name: len(changes[name]))
     return nearest, changes[nearest]
 
