@@ -57,7 +57,7 @@ COMPARISONS = {
     ),
     # Many more batches, as the notebook has: what needs long training shows here.
     "first_step": Comparison(25, 25, 450, 101, {"base": [30, 60, 85]}, RESULTS / "additions_long.jsonl"),
-    # As many batches again, over two steps, and as many exemplars of a class as the notebook has after its first.
+    # As many again, in two steps, and as many exemplars of a class as the notebook has after its first.
     "two_steps": Comparison(
         *(20, 10, 450, 101),
         {"base": [30, 60, 85], "incremental": [35, 71, 100]},
