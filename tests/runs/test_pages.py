@@ -29,7 +29,6 @@ ELSEWHERE = {
     ("docs/experiments.md", "Many"): "runs/test_experiments.py",
     ("docs/scale.md", "A sweep on Slurm"): "cluster/test_slurm.py",
     ("docs/scale.md", "A chain on several nodes"): "cluster/test_slurm.py",
-    ("docs/scale.md", "A sweep in a cloud"): "cluster/test_sky.py",
     ("docs/pipeline.md", "Without DVC"): "runs/test_reproducible.py",
     ("docs/exports.md", "Exports"): "inference/test_export.py",
 }
