@@ -59,9 +59,12 @@ COMPARISONS = {
     "first_step": Comparison(25, 25, 450, 101, {"base": [30, 60, 85]}, RESULTS / "additions_long.jsonl"),
     # As many again, in two steps, and as many exemplars of a class as the notebook has after its first.
     "two_steps": Comparison(
-        *(20, 10, 450, 101),
-        {"base": [30, 60, 85], "incremental": [35, 71, 100]},
-        RESULTS / "additions_two.jsonl",
+        classes=20,
+        step=10,
+        trained=450,
+        epochs=101,
+        milestones={"base": [30, 60, 85], "incremental": [35, 71, 100]},
+        rows=RESULTS / "additions_two.jsonl",
         budget=800,
         batch_size=64,
         heads=heads.OTHERS,
@@ -80,7 +83,7 @@ def classifier_of(comparison: Comparison, arm: str, seed: int) -> der.DERClassif
             f"train__{phase}__epochs": comparison.epochs,
             f"train__{phase}__milestones": milestones,
             f"train__{phase}__batch_size": comparison.batch_size,
-            f"train__{phase}__learning_rate": 0.1 * comparison.batch_size / 128,  # the notebook's has 128
+            f"train__{phase}__learning_rate": 0.1 * comparison.batch_size / 128,  # in proportion
         }
     for addition in arm.split("+"):
         changes |= ARMS[addition]

@@ -1,7 +1,6 @@
 """Presets as settings, read from the package alone."""
 
 import re
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,10 @@ def test_a_preset_is_what_a_project_that_applies_it_has(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("notebok", "did you mean notebook or notebook_plus?"), *product((3, None, [3]), ["known: ablation_"])],
+    [
+        ("notebok", "did you mean notebook or notebook_plus?"),
+        *((one, "known: ablation_") for one in (3, None, [3])),
+    ],
 )
 def test_a_name_of_none(name: Any, hint: str) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(f'{name}: no preset of that name; {hint}')}"):

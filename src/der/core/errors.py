@@ -36,7 +36,7 @@ def naming(place: object) -> Iterator[None]:
 @contextmanager
 def ending_in_a_sentence(interrupted: str) -> Iterator[None]:
     """End the program with one line after an error that users can fix, with ``interrupted`` after Ctrl-C."""
-    atexit.register(gc.freeze)  # else Python looks for garbage among all objects of torch, a second long
+    atexit.register(gc.freeze)  # else Python looks for garbage among all objects of torch: half a second
     try:
         yield
     except (UserError, OSError) as error:

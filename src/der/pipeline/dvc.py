@@ -183,7 +183,7 @@ def hash_output(path: Path) -> str:
 
 def _hash_objects(output: Path) -> dict[str, Path | bytes]:
     """Compute DVC's objects of an output by their names: the files, and last a directory's listing."""
-    found = (one for one in (output, *output.rglob("*")) if one.name[0] != ".")  # others: file managers'
+    found = (one for one in (output, *output.rglob("*")) if not one.name.startswith("."))  # file managers'
     hashes = {file.relative_to(output).as_posix(): md5_of(file) for file in found if file.is_file()}
     listing = json.dumps([{"md5": hashes[one], "relpath": one} for one in sorted(hashes)]).encode()
     objects: dict[str, Path | bytes] = {name: output / one for one, name in hashes.items()}
