@@ -70,6 +70,10 @@ COMPARISONS = {
         heads=heads.OTHERS,
     ),
 }
+# With as few exemplars of a class as the notebook has after its last step.
+COMPARISONS["few_exemplars"] = dataclasses.replace(
+    COMPARISONS["two_steps"], budget=200, rows=RESULTS / "additions_few.jsonl"
+)
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -164,6 +168,7 @@ def with_heads(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     """A line for each arm: means over seeds, and the mean paired difference with its standard error."""
     rows = with_heads(rows)
+    plain = "plain" if any(row["arm"] == "plain" for row in rows) else rows[0]["arm"]  # gains are over this
     found = {(row["arm"], row["seed"]): row for row in rows}
     head = [
         "addition",
@@ -172,16 +177,16 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     ]
     lines = [head, ["---", *["---:"] * 5]]
     for arm in dict.fromkeys(row["arm"] for row in rows):
-        seeds = [seed for one, seed in found if one == arm and ("plain", seed) in found]
+        seeds = [seed for one, seed in found if one == arm and (plain, seed) in found]
         cells = []
         for use in ("test", "held_out"):
             for measure in (np.mean, lambda values: values[-1]):
-                own, plain = (
-                    np.array([measure(found[one, seed][use]) for seed in seeds]) for one in (arm, "plain")
+                own, other = (
+                    np.array([measure(found[one, seed][use]) for seed in seeds]) for one in (arm, plain)
                 )
-                error = np.std(own - plain, ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else math.nan
+                error = np.std(own - other, ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else math.nan
                 spread = "" if math.isnan(error) else f" ± {error:.2f}"
-                gain = f", {(own - plain).mean():+.2f}{spread}" if arm != "plain" else ""
+                gain = f", {(own - other).mean():+.2f}{spread}" if arm != plain else ""
                 cells.append(f"{own.mean():.2f}{gain}")
         lines.append([arm, str(len(seeds)), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
