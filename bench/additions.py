@@ -168,15 +168,15 @@ def with_heads(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     """A line for each arm: means over seeds, and the mean paired difference with its standard error."""
     rows = with_heads(rows)
-    plain = "plain" if any(row["arm"] == "plain" for row in rows) else rows[0]["arm"]  # gains are over this
-    found = {(row["arm"], row["seed"]): row for row in rows}
+    found, arms = {(row["arm"], row["seed"]): row for row in rows}, dict.fromkeys(row["arm"] for row in rows)
+    plain = "plain" if "plain" in arms else next(iter(arms), "")  # gains are over this
     head = [
         "addition",
         "seeds",
         *(f"{use}: {what} top-1, gain" for use in ("test", "held out") for what in ("average", "last")),
     ]
     lines = [head, ["---", *["---:"] * 5]]
-    for arm in dict.fromkeys(row["arm"] for row in rows):
+    for arm in arms:
         seeds = [seed for one, seed in found if one == arm and (plain, seed) in found]
         cells = []
         for use in ("test", "held_out"):
