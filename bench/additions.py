@@ -134,10 +134,14 @@ def run(comparison: Comparison, arm: str, seed: int, images: Path, scratch: Path
             seen = [uses[use] for _, uses in steps[: number + 1]]
             images_of, labels = (np.concatenate(one) for one in zip(*seen, strict=True))
             found[use].append(round(100 * model.score(images_of, labels), 2))
-            features = model.transform(images_of)
+            features, is_new = model.transform(images_of), np.isin(labels, classes)
             for name in comparison.heads if number else ():
-                top1 = heads.heads[name].top1(features, labels, model.classes_)
-                other[name][use] = [*other[name][use][: number - 1], round(100 * top1, 2)]
+                old, new, top1 = (
+                    round(100 * heads.heads[name].top1(features[part], labels[part], model.classes_), 2)
+                    for part in (~is_new, is_new, slice(None))
+                )
+                other[name][use] = [*other[name][use][: number - 1], top1]
+                other[name][f"{use}, old and new"] = [old, new]  # of the last step
         print(arm, seed, number + 1, found["test"][-1], flush=True)
         kept.mkdir(parents=True, exist_ok=True)
         (kept / "found.json").write_text(json.dumps(found), encoding="utf-8")
@@ -170,11 +174,7 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     rows = with_heads(rows)
     found, arms = {(row["arm"], row["seed"]): row for row in rows}, dict.fromkeys(row["arm"] for row in rows)
     plain = "plain" if "plain" in arms else next(iter(arms), "")  # gains are over this
-    head = [
-        "addition",
-        "seeds",
-        *(f"{use}: {what} top-1, gain" for use in ("test", "held out") for what in ("average", "last")),
-    ]
+    head = ["addition", "seeds", "average", "last", "average, held out", "last, held out"]
     lines = [head, ["---", *["---:"] * 5]]
     for arm in arms:
         seeds = [seed for one, seed in found if one == arm and (plain, seed) in found]
