@@ -172,21 +172,22 @@ def with_heads(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     """A line for each arm: means over seeds, and the mean paired difference with its standard error."""
     rows = with_heads(rows)
-    found, arms = {(row["arm"], row["seed"]): row for row in rows}, dict.fromkeys(row["arm"] for row in rows)
-    plain = "plain" if "plain" in arms else next(iter(arms), "")  # gains are over this
+    found = {(row["arm"], row["seed"]): row for row in rows}
+    arms = [*dict.fromkeys(row["arm"] for row in rows)]
+    reference = "plain" if "plain" in arms else "".join(arms[:1])  # gains are over this
     head = ["addition", "seeds", "average", "last", "average, held out", "last, held out"]
     lines = [head, ["---", *["---:"] * 5]]
     for arm in arms:
-        seeds = [seed for one, seed in found if one == arm and (plain, seed) in found]
+        seeds = [seed for one, seed in found if one == arm and (reference, seed) in found]
         cells = []
         for use in ("test", "held_out"):
             for measure in (np.mean, lambda values: values[-1]):
                 own, other = (
-                    np.array([measure(found[one, seed][use]) for seed in seeds]) for one in (arm, plain)
+                    np.array([measure(found[one, seed][use]) for seed in seeds]) for one in (arm, reference)
                 )
                 error = np.std(own - other, ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else math.nan
                 spread = "" if math.isnan(error) else f" ± {error:.2f}"
-                gain = f", {(own - other).mean():+.2f}{spread}" if arm != plain else ""
+                gain = f", {(own - other).mean():+.2f}{spread}" if arm != reference else ""
                 cells.append(f"{own.mean():.2f}{gain}")
         lines.append([arm, str(len(seeds)), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
